@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from data_engine.cause import Cause, read_cause
+from data_engine.clock import utc_text as utc_text
 from data_engine.display_hook import Displayable, Listing
 from data_engine.formatting import cells_text, duration_text, first_few, plural
 from data_engine.record import Record, frozen
@@ -52,9 +52,6 @@ RUN_STATUSES = ("started", "success", "failed", "stopped", "killed", "abandoned"
 """Every word a run's status can be."""
 
 BAD_ENDS = ("failed", "killed", "abandoned")
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""For times before it too, which `fromtimestamp` refuses on Windows."""
 
 
 class SourceKey(NamedTuple):
@@ -509,22 +506,6 @@ def future_utc(now_s: float) -> str:
         '1970-01-01T00:05:00.000000+00:00'
     """
     return utc_text(now_s + _SKEW_S)
-
-
-def utc_text(at_s: float) -> str:
-    """Seconds since the epoch as UTC ISO-8601 with offset and microseconds.
-
-    Example:
-        >>> utc_text(0)
-        '1970-01-01T00:00:00.000000+00:00'
-    """
-    second, microsecond = divmod(round(at_s * 1_000_000), 1_000_000)
-    return f"{_second_text(second)}.{microsecond:06d}+00:00"
-
-
-@lru_cache(maxsize=8)
-def _second_text(second: int) -> str:
-    return (EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 def but_for_text(names: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, LedgerEr
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
+from data_engine.keeping import keeping
 from data_engine.ledger.journal import JournalWriter, LastLinesWriter, last_lines_path
 from data_engine.model import (
     Event,
@@ -129,7 +130,7 @@ class Worker:
         self._begun = 0
         self._progress_s = 0.0
         self._ended_step: StepFinished | None = None
-        self._waits_before = 0
+        self._last_step, self._is_staged = 0, False
         self._flush_c_streams = parent.flush_of_c()
         self._modules: FlowModules | None = None
         self._loaded: dict[str, _Loaded] = {}
@@ -226,7 +227,7 @@ class Worker:
             return _refusal(raised, 0)
         finally:
             parent.tell_where_after(None)
-        self._waits_before = len(runs.flow.steps) - runs.flow.is_staged  # publishing takes its time
+        self._last_step, self._is_staged = len(runs.flow.steps) - 1, runs.flow.is_staged
         self._send({"kind": "loaded"})
         for number, run in enumerate(job.runs):
             self._run_id = None
@@ -271,7 +272,7 @@ class Worker:
             return
         if isinstance(event, StepFinished):
             self._bring_texts_home()
-            self._report(event, waits=event.status == "success" and event.step_index < self._waits_before)
+            self._report(event, waits=event.status == "success" and not self._publishes_after(event))
             return
         if isinstance(event, RunStarted):
             self._last.clear()
@@ -286,6 +287,12 @@ class Worker:
         if isinstance(event, StepProgress) and not self._is_worth_telling(event):
             return
         self._report(event)
+
+    def _publishes_after(self, step: StepFinished) -> bool:
+        """Whether outputs or rows take their place after the step, which takes its time."""
+        run = keeping.get()
+        has_rows = run is not None and run.tables is not None
+        return step.step_index == self._last_step and (self._is_staged or has_rows)
 
     def _is_worth_telling(self, progress: StepProgress) -> bool:
         """Whether anybody would see it: nobody looks more often than every so many seconds."""

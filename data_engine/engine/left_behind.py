@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,11 +58,15 @@ class LeftBehind(Record):
     busy: str = ""
 
 
+NameNow = Callable[[str, str], str]
+"""The name now of a flow that had this name at this time, in UTC."""
+
+
 def all_left_behind(
-    written: Iterable[WrittenFile], root: Path, databases: Path, flows: Sequence[Flow]
+    written: Iterable[WrittenFile], root: Path, databases: Path, flows: Sequence[Flow], name_now: NameNow
 ) -> list[LeftBehind]:
     """The outputs, the rejected rows and the rows in tables of these flows whose sources are gone."""
-    rows = rows_left_behind(root, databases, flows)
+    rows = rows_left_behind(root, databases, flows, name_now)
     return [*left_behind(written, flows), *rejected_left_behind(root, flows), *rows]
 
 
@@ -76,7 +80,7 @@ def set_all_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
     return [*files, *set_rows_aside([entry for entry in left if entry.table], databases)]
 
 
-def put_all_back(root: Path, databases: Path, flows: Sequence[Flow]) -> list[Path]:
+def put_all_back(root: Path, databases: Path, flows: Sequence[Flow], name_now: NameNow) -> list[Path]:
     """Move back what was moved out of the mirrors and tables of these flows last; where it is now.
 
     Raises:
@@ -84,7 +88,7 @@ def put_all_back(root: Path, databases: Path, flows: Sequence[Flow]) -> list[Pat
     """
     mirrors = [flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None]
     files = put_back([*mirrors, *(rejected_folder(root, flow.name or "") for flow in flows)])
-    return [*files, *put_rows_back(databases, flows)]
+    return [*files, *put_rows_back(databases, flows, name_now)]
 
 
 def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[LeftBehind]:
@@ -119,7 +123,7 @@ def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
     return outputs
 
 
-def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow]) -> list[LeftBehind]:
+def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow], name_now: NameNow) -> list[LeftBehind]:
     """The rows that runs of these flows wrote for one file of their source that is gone; a database in use is listed as `busy`."""
     paths = _databases(databases)
     if not paths:
@@ -132,7 +136,7 @@ def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow]) -> list
     left = []
     for path in paths:
         try:
-            records = rows_of_files(path)
+            records = [replace(row, flow=name_now(row.flow, row.at)) for row in rows_of_files(path)]
         except FlowValidationError as error:
             if isinstance(error, DatabaseBusyError):
                 left.append(LeftBehind(str(path), "", "", "", str(databases), busy=error.what))
@@ -166,7 +170,7 @@ def set_rows_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
     return moved
 
 
-def put_rows_back(databases: Path, flows: Iterable[Flow]) -> list[Path]:
+def put_rows_back(databases: Path, flows: Iterable[Flow], name_now: NameNow) -> list[Path]:
     """Move back the rows of these flows that were moved out of tables last; the databases, for each file of rows.
 
     Raises:
@@ -181,8 +185,9 @@ def put_rows_back(databases: Path, flows: Iterable[Flow]) -> list[Path]:
     for _, stamp in sorted(stamps, reverse=True):
         back = []
         for file in sorted(stamp.rglob("*.parquet")):
-            database = databases / file.parent.relative_to(stamp)
-            if database.is_file() and aside.record_in(file).flow in names and aside.put_rows_back(database, file):
+            database, row = databases / file.parent.relative_to(stamp), aside.record_in(file)
+            is_of_flows = name_now(row.flow, row.at) in names
+            if database.is_file() and is_of_flows and aside.put_rows_back(database, file):
                 back.append(database)
         if back:
             return back

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.argument_checks import checked
+from data_engine.clock import EPOCH
 from data_engine.display_hook import Displayable
 from data_engine.errors import FlowValidationError
 from data_engine.flow.control import StepControl
 from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.locations import IN_PLACE, MirrorContext, Places, SourceContext
 from data_engine.flow.paths import inside, make_folder
-from data_engine.model import EPOCH, LogLine
+from data_engine.model import LogLine
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.secret import Secret

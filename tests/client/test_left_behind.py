@@ -301,6 +301,34 @@ def test_rows_that_were_written_since_are_not_touched(stored: Workspace) -> None
     assert len(files_of_rows(stored)) == 1
 
 
+def test_rows_that_a_flow_wrote_under_a_former_name_are_its_own(stored: Workspace) -> None:
+    """They are listed, moved and put back by its name now."""
+    stored.deploy("sales")
+    (stored.root / "flow_modules" / "sales.ipynb").rename(stored.root / "flow_modules" / "monthly.ipynb")
+    stored.deploy("monthly")
+
+    assert [(row.table, row.flow) for row in stored.left_behind("monthly")] == [("sales", "monthly")]
+    assert len(stored.set_aside("monthly")) == 1
+    assert len(stored.put_back("monthly")) == 1
+
+
+def test_a_kill_between_putting_rows_back_and_removing_their_file_doubles_nothing(stored: Workspace) -> None:
+    """Nor does it touch what was moved aside before them."""
+    before = sql(stored, "from sales order by all")
+    stored.set_aside()
+    killed = (
+        "import os, sys, pathlib; from data_engine import Workspace\n"
+        "pathlib.Path.unlink = lambda *args, **more: os._exit(9)\n"
+        "Workspace(sys.argv[1]).put_back()"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(stored.root)]).returncode == 9
+    assert (sql(stored, "from sales order by all"), len(files_of_rows(stored))) == (before, 1)
+
+    assert stored.put_back() == []
+    assert len(stored.set_aside()) == len(stored.put_back()) == 1
+    assert sql(stored, "from sales order by all") == before
+
+
 def test_a_kill_before_the_rows_are_removed_loses_and_doubles_nothing(
     stored: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

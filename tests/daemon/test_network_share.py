@@ -4,6 +4,8 @@ network namespace of its own, whose cable may be pulled.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from data_engine import Workspace
+from data_engine.errors import FlowExecutionError, FlowValidationError
+from data_engine.helpers import read_table
 from data_engine.lease.folder import OsFolder, probe
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import utc_text
@@ -99,6 +103,49 @@ def test_an_smb_export_is_fit_and_two_mounts_and_the_server_lose_nothing(tmp_pat
     assert len(told) >= 9
     assert set(told) <= set(rows)  # of a commit whose answer was lost nobody was told
     assert len(rows) == len(set(rows))
+
+
+TABLES = """
+import polars as pl
+from data_engine import Flow, helpers
+
+def store(context):
+    db, amount = context.database("w.duckdb"), {amount}
+    helpers.replace_rows_by_file(db, "sales", df=pl.DataFrame({{"amount": [amount]}}), file_hash="jan", wait="1s")
+    assert helpers.read_table(db, "sales", wait="1s")["amount"].to_list() == [amount]
+    context.mirror.file("total.txt").write_text(str(amount))
+    assert amount != 2
+
+def build():
+    return Flow(group="G").mirror(root="../out", staged=True).step(store)
+"""
+
+
+def test_tables_of_a_workspace_on_a_share_are_whole() -> None:
+    """Rows are applied, or left as they were where the run fails or another program has the database open. (DuckDB itself cannot
+    write by smbnetfs.)"""
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with network_of("sftp") as network:
+        workspace = Workspace.create(network.mount(0) / "team")
+        db, total = workspace.root / "databases" / "w.duckdb", workspace.root / "out" / "total.txt"
+
+        def run(amount: int) -> None:
+            (workspace.root / "flow_modules" / "sales.py").write_text(TABLES.format(amount=amount))
+            workspace.load_flow("sales").run_once()
+
+        run(1)
+        with pytest.raises(FlowExecutionError):
+            run(2)
+        with subprocess.Popen(
+            [sys.executable, "-c", hold, str(db)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            with pytest.raises(FlowValidationError, match="is in use"):
+                run(3)
+        assert (read_table(db, "sales").rows(), total.read_text()) == ([(1, "jan")], "1")
+        run(4)
+        assert (read_table(db, "sales").rows(), total.read_text()) == ([(4, "jan")], "4")
 
 
 def test_a_taker_over_at_another_mount_does_what_was_not_done_and_nothing_else(

@@ -382,6 +382,35 @@ def test_a_flood_of_text_is_bounded(ws: WorkspaceFiles) -> None:
     play(scene())
 
 
+def test_the_last_step_has_ended_while_rows_wait_for_their_database(ws: WorkspaceFiles) -> None:
+    """Nobody is shown it as running while the rows are applied."""
+    release, held = ws.root / "release", ws.root / "held"
+    hold = (
+        "import duckdb, pathlib, sys, time; c = duckdb.connect(sys.argv[1]); pathlib.Path(sys.argv[2]).touch()\n"
+        "while not pathlib.Path(sys.argv[3]).exists(): time.sleep(0.01)"
+    )
+    flow(
+        ws,
+        "rows",
+        "db = context.database('w.duckdb')\n"
+        "helpers.replace_table(db, 't', df=pl.DataFrame({'a': [1]}), wait='120s')\n"
+        f"subprocess.Popen([sys.executable, '-c', {hold!r}, str(db), {str(held)!r}, {str(release)!r}])\n"
+        f"while not os.path.exists({str(held)!r}): time.sleep(0.01)",
+        top="import subprocess\nimport polars as pl\nfrom data_engine import helpers",
+    )
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            shop.submit("rows")
+            await until(lambda: shop.steps() == [("Work", "success")])
+            assert "job" not in shop.ends
+            release.touch()
+            await shop.end()
+            assert shop.finished().status == "success"
+
+    play(scene())
+
+
 def test_a_stop_ends_the_run_at_its_next_step(ws: WorkspaceFiles) -> None:
     """Also at a log line or progress call; runs that wait in the same job are stopped before their first step."""
     flow(ws, "a", "while True:\n    context.progress(0)\n    time.sleep(0.01)")

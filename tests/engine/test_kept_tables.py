@@ -19,7 +19,7 @@ from data_engine.helpers import ensure_index, read_table, replace_rows_by_file
 from data_engine.helpers.duckdb.applied import records_of
 from data_engine.helpers.duckdb.connection import reading
 from tests.soak.table_programs import check
-from tests.support import WorkspaceFiles
+from tests.support import ON_WINE, WorkspaceFiles
 
 FLOW = """
 import duckdb, polars as pl
@@ -113,6 +113,15 @@ def test_a_run_that_fails_names_what_a_connection_of_ones_own_has_changed(ws: Wo
     assert "had written w.duckdb:sales before it ended" in str(Workspace(ws.root).log(last.run_id))
 
 
+def test_a_statement_that_is_refused_has_written_nothing(ws: WorkspaceFiles, db: Path) -> None:
+    """Of several statements nobody knows which was refused."""
+    for sql, is_named in (("INSERT INTO sales VALUES (1);", False), ("DELETE FROM sales; SELECT nope", True)):
+        with pytest.raises(FlowExecutionError):
+            run(ws, "with duckdb.connect(db) as own:", f"    own.execute({sql!r})")
+        (last,) = Workspace(ws.root).runs("sales", limit=1)
+        assert ("had written w.duckdb:sales" in str(Workspace(ws.root).log(last.run_id))) == is_named
+
+
 def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: WorkspaceFiles, db: Path) -> None:
     """It names the holder; what was made waits."""
     holder = subprocess.Popen(
@@ -122,7 +131,8 @@ def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: Workspac
     assert holder.stdout.readline() == "open\n"
     steps = ws.root / "steps.txt"
     lines = (STORE, f"with open({str(steps)!r}, 'a') as file: file.write('x')")
-    with pytest.raises(FlowValidationError, match=f"PID {holder.pid}") as raised:
+    name = rf"PID {holder.pid}\b" if sys.platform != "win32" else "" if ON_WINE else r"\(process "
+    with pytest.raises(FlowValidationError, match=rf"w\.duckdb is in use.*{name}") as raised:
         run(ws, *lines)
     assert "publishes what was made" in (raised.value.fix or "")
     holder.communicate("end\n")
@@ -136,15 +146,17 @@ def test_a_database_in_use_fails_the_run_and_the_retry_runs_no_step(ws: Workspac
 
 @pytest.mark.parametrize("end", ["", "raise ValueError"], ids=["success", "failure"])
 def test_a_column_widens_under_an_index(ws: WorkspaceFiles, db: Path, end: str) -> None:
-    """After another call of the run; the index is there afterwards."""
+    """After another call of the run; the indexes are there afterwards."""
     ensure_index(db, "sales", columns="amount", name="by_amount")
+    ensure_index(db, "sales", columns="file_key", name="by_file")
     wide = 'helpers.replace_rows_by_file(db, "sales", df=pl.DataFrame({"amount": [2.5]}), file_hash="feb.csv")'
     read = 'assert helpers.read_table(db, "sales")["amount"].to_list() == [1.0, 2.0, 2.5]'
     with nullcontext() if end == "" else pytest.raises(FlowExecutionError):
         run(ws, STORE, wide, read, end)
     assert rows(db) == (OLD if end else [*NEW, (2.5, "feb.csv")])
     with reading(db, wait="1s") as database:
-        assert database.execute("SELECT index_name FROM duckdb_indexes()") == [("by_amount",)]
+        names = database.execute("SELECT index_name FROM duckdb_indexes() ORDER BY ALL")
+        assert names == [("by_amount",), ("by_file",)]
 
 
 def test_a_workspace_may_be_named_by_a_link(ws: WorkspaceFiles, db: Path) -> None:
@@ -210,6 +222,18 @@ def test_items_keep_theirs_where_they_run(ws: WorkspaceFiles, db: Path, kind: st
 
     assert read_table(db, "sales").rows() == [(7, "jan.csv"), (1, "c"), (1, "a"), (1, "b")]
     assert read_table(db, "last").item() == "b"
+
+
+def test_items_on_threads_may_write_a_dimension_of_the_same_database(ws: WorkspaceFiles, db: Path) -> None:
+    """It is written at once by one item while others keep rows for the database, or read it."""
+    dimension = 'helpers.build_dimension(db, "names", df=pl.DataFrame({"name": [name]}))'
+    text = MAPPED.replace("LAST", dimension).replace('["c", "a", "b"]', "list('abcdefgh')")
+    ws.notebook("sales", text.replace("max_parallel=3", "max_parallel=4"))
+
+    Workspace(ws.root).load_flow("sales").run_once()
+
+    assert read_table(db, "last").item() == "h"
+    assert len(read_table(db, "names")) == 8
 
 
 KILLED = """

@@ -150,3 +150,19 @@ def test_a_read_in_the_run_sees_what_it_wrote_and_the_database_is_untouched(tmp_
             build_dimension(db, "sales", df=pl.DataFrame({"a": [1]}))
 
     assert db.read_bytes() == untouched
+
+
+def test_rows_are_brought_together_when_something_reads_them(tmp_path: Path) -> None:
+    """A read, or a call that may change a type by what is in the table; other calls only write their own rows."""
+    db = tmp_path / "w.duckdb"
+    made = lambda: list((tmp_path / "stage").glob("*.duckdb"))  # noqa: E731
+    with kept(tmp_path):
+        for key in ("jan", "feb"):
+            replace_rows_by_file(db, "sales", df=pl.DataFrame({"a": [1], key: ["x"]}), file_hash=key)
+        assert not made()
+        with pytest.raises(FlowValidationError, match="cannot hold"):
+            replace_rows_by_file(db, "sales", df=pl.DataFrame({"a": ["x"]}), file_hash="mar")
+        assert len(made()) == 1
+        replace_rows_by_file(db, "sales", df=pl.DataFrame({"a": [2]}), file_hash="jan")
+
+        assert read_table(db, "sales").select("a", "jan", "feb").rows() == [(1, None, "x"), (2, None, None)]

@@ -237,6 +237,28 @@ def test_a_column_widens_under_an_index(db: Path, indexed: list[str]) -> None:
     ]
 
 
+def test_an_index_outlives_a_process_that_dies_before_the_commit(db: Path) -> None:
+    """Whoever writes next makes it again."""
+    import subprocess
+    import sys
+
+    replace_rows_by_file(db, "t", df=pl.DataFrame({"x": [1], "y": [1]}), file_hash="a")
+    ensure_index(db, "t", columns="y", name="by y")
+    killed = (
+        "import os, sys; import polars as pl; from data_engine.helpers.duckdb import fit, replace_rows_by_file\n"
+        "fit.Database.changes_type = lambda *args: os._exit(9)\n"
+        "replace_rows_by_file(sys.argv[1], 't', df=pl.DataFrame({'x': [1.5], 'y': [2]}), file_hash='b')"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(db)]).returncode == 9
+    assert read_sql(db, sql="SELECT count(*) FROM duckdb_indexes()").item() == 0
+
+    replace_rows_by_file(db, "other", df=pl.DataFrame({"a": [1]}), file_hash="c")
+
+    assert read_sql(db, sql="SELECT index_name, expressions FROM duckdb_indexes()").rows() == [("by y", "[y]")]
+    assert read_table(db, "t").rows() == [(1, 1, "a")]
+    assert read_sql(db, sql="SELECT count(*) FROM duckdb_tables()").item() == 2
+
+
 def test_a_call_that_fails_after_widening_leaves_type_and_index(db: Path) -> None:
     """DuckDB lets an index go only for good, so it is made again."""
     import duckdb

@@ -168,13 +168,19 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
         _call_for_frames(getattr(execute, "__wrapped__", execute), (connection, statement), {}, caller)
         connection.fetchall()  # else it is in the way of the next statement
 
-    if not _is_helper(caller):
-        _note_changed(connection, query)
+    text, is_refused = query, True
     with ExitStack() as files:
         for one in several:
             query = files.enter_context(judged(connection, query, one, run))
         args, kwargs = ((query, *args[1:]), kwargs) if args else (args, {**kwargs, "query": query})
-        return _call_for_frames(original, (*owner, *args), kwargs, caller)
+        try:
+            result = _call_for_frames(original, (*owner, *args), kwargs, caller)
+            is_refused = False
+        finally:  # of several statements, those before the one that was refused have been done
+            is_first = len(several) == 1 and isinstance(text, str) and ";" not in text.strip().removesuffix(";")
+            if not _is_helper(caller) and not (is_refused and is_first):
+                _note_changed(connection, text)
+        return result
 
 
 def record_frames_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:

@@ -6,11 +6,12 @@ was given. So the records say what stands in it now, and that a later run has re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from data_engine.helpers.duckdb.connection import Database, TableName
+from data_engine.clock import utc_text
+from data_engine.helpers.duckdb.connection import Database, TableName, has_own_table
 from data_engine.helpers.duckdb.names import folded, quoted
 from data_engine.helpers.duckdb.rows import NewRows
 from data_engine.keeping import OUR_SCHEMA, RunOfRows
@@ -52,7 +53,7 @@ def _key(schema: str, table: str) -> tuple[str, str]:
 
 def records_of(database: Database, *, since: int | str = 0) -> list[Applied]:
     """The records with a larger number, or of a later time, in their order; none where nothing was recorded."""
-    if not _has_records(database):
+    if not has_own_table(database, "applied"):
         return []
     what = "number" if isinstance(since, int) else "applied_at"
     sql = f"SELECT {', '.join(_COLUMNS)} FROM {_place(database)} WHERE {what} > ? ORDER BY number"
@@ -60,14 +61,9 @@ def records_of(database: Database, *, since: int | str = 0) -> list[Applied]:
     return [Applied(*row) for row in rows]
 
 
-def now_text() -> str:
-    """The time of now, UTC, as records have it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
 def last_number(database: Database) -> int:
     """The number of the last application, 0 before the first."""
-    if not _has_records(database):
+    if not has_own_table(database, "applied"):
         return 0
     ((number,),) = database.execute(f"SELECT max(number) FROM {_place(database)}")
     return int(number or 0)
@@ -77,11 +73,11 @@ def record(database: Database, run: RunOfRows, done: Sequence[tuple[TableName, N
     """Record, in the transaction of the database, what the run has just given its tables: these calls, in their order."""
     import polars as pl
 
-    if not _has_records(database):
+    if not has_own_table(database, "applied"):
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(database.name())}.{OUR_SCHEMA}")
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
         database.execute(f"CREATE TABLE {_place(database)} ({columns})")
-    first, at = last_number(database) + 1, now_text()
+    first, at = last_number(database) + 1, utc_text(time.time())
     rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
     for number, (table, new, count) in enumerate(done, first):
         if new.kind == "table":
@@ -114,11 +110,6 @@ def change_count(database: Database, number: int, rows: int) -> None:
 
 
 _INCOMING = "__data_engine_applied"
-
-
-def _has_records(database: Database) -> bool:
-    sql = "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = ?"
-    return bool(database.execute(sql, [OUR_SCHEMA]))
 
 
 def _place(database: Database) -> str:

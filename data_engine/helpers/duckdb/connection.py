@@ -10,9 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,7 +22,7 @@ from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.keeping import OUR_SCHEMA, keeping
-from data_engine.platforms.files import is_locked
+from data_engine.platforms.files import is_locked, who_holds
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer, make_database, wanted_version
 
@@ -52,6 +51,7 @@ _NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _FREE_LOOKS = 6
 """In a row that find a file free which could not be opened just before: others who open it in turn may each have let go of it."""
+_ATTACHED_TWICE = "Unique file handle conflict"
 _writers: dict[Path, threading.Lock] = {}
 """Threads of one process share DuckDB's lock on the file, so they take turns here."""
 
@@ -89,14 +89,13 @@ def own_columns(table: TableName, existing: Iterable[str], names: Iterable[str],
 
 @frozen
 class Database:
-    """An open connection, the file it is to, and what a failed transaction must still do after it was rolled back."""
+    """An open connection, and the file it is to."""
 
     conn: duckdb.DuckDBPyConnection
     path: Path
-    undo: list[Callable[[], None]] = field(default_factory=list)
     indexed: Literal["commit", "again", "stays"] = "commit"
-    """What a change of type does with indexes in its way: it drops them in a transaction of its own, before a call has changed anything; it
-    raises `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
+    """What a change of type does with indexes in its way: it drops them by `drop_for_now`, before a call has changed anything; it raises
+    `IndexInTheWayError`, where other calls have; it lets them be, where the table is a copy without them."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives."""
@@ -314,7 +313,7 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     """
     with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
         kept = kept_here(database.path)
-        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, database.undo, kept=kept)
+        yield database if kept is None else _WrittenAtOnce(database.conn, database.path, kept=kept)
 
 
 def kept_here(path: Path) -> Any:
@@ -333,8 +332,6 @@ def transaction(database: Database) -> Iterator[None]:
     except BaseException:
         with suppress(Exception):  # a commit that failed has rolled back already
             database.conn.execute("ROLLBACK")
-        for step in database.undo:
-            step()
         raise
 
 
@@ -346,6 +343,8 @@ def exclusive(
 
     With a `config` of its own it is the only connection of this process, too: DuckDB shares a file only between equal ones.
     """
+    import duckdb
+
     path, deadline_s = path_of(db_path), deadline_of(wait)
     if path.is_dir():
         raise FlowValidationError(f"{path} is a folder", where="db_path=", fix="name a file in it")
@@ -360,18 +359,26 @@ def exclusive(
                 where="db_path=",
                 fix="name a folder you may write to",
             ) from error
-    turn = _writers.setdefault(path, threading.Lock())
+    turn = _turn(path)
     if not turn.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
         raise _in_use(path, "another thread of this process writes it")
     try:
         with translated(path):
             conn = _connect(path, deadline_s, read_only=False, config=config)
+            database = Database(conn, path)
             try:
-                yield Database(conn, path)
+                make_dropped_indexes(database)
+                yield database
             finally:
+                with suppress(duckdb.Error):  # else whoever writes next makes them
+                    make_dropped_indexes(database)
                 conn.close()
     finally:
         turn.release()
+
+
+def _turn(path: Path) -> threading.Lock:
+    return _writers.setdefault(path, threading.Lock())
 
 
 def _connect(
@@ -415,13 +422,20 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
             if (conn := open_it()) is not None:
                 return conn
             continue
-        except duckdb.ConnectionException as error:
+        except duckdb.Error as error:
             reason = str(error)
-        except duckdb.IOException as error:
-            reason = str(error)
-            # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
-            # its words hold the system's, which are, so that the system is asked by opening the file.
-            is_held = "Could not set lock" in reason or is_locked(str(path), to_write=to_write)
+            if isinstance(error, duckdb.IOException):
+                # Of a lock DuckDB gives Python no number, only these words, which are its own and in no user's language; on Windows
+                # its words hold the system's, which are, so that the system is asked by opening the file.
+                is_held = "Could not set lock" in reason or is_locked(str(path), to_write=to_write)
+            elif (
+                _ATTACHED_TWICE in reason
+            ):  # by a helper in another thread, or a connection of the author's own, which stays
+                is_held = _turn(path).locked()
+            elif isinstance(error, duckdb.ConnectionException):
+                is_held = True
+            else:
+                raise
             free_looks = 0 if is_held else free_looks + 1
             if free_looks > _FREE_LOOKS:
                 raise
@@ -431,12 +445,52 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
-class IndexInTheWayError(Exception):
-    """DuckDB changes the type of a column only when the drop of its indexes, these SQL names, is committed; `make` makes them again."""
+def drop_for_now(database: Database, indexes: Mapping[str, str]) -> None:
+    """Drop indexes (by their names in SQL, the SQL that makes them), commit the transaction and begin another: DuckDB changes or drops
+    a column only when the drop of all indexes of its table is committed.
 
-    def __init__(self, names: Sequence[str], make: Callable[[], None]) -> None:
-        super().__init__(", ".join(names))
-        self.names, self.make = names, make
+    They are listed in the database itself, and made again before it is closed; after a death of the process, by whoever writes next.
+    """
+    place = _dropped_indexes(database)
+    database.conn.execute(
+        f"CREATE SCHEMA IF NOT EXISTS {place.rpartition('.')[0]}; CREATE TABLE IF NOT EXISTS {place} (sql VARCHAR)"
+    )
+    for name, sql in indexes.items():
+        database.execute(f"INSERT INTO {place} VALUES (?)", [sql])
+        database.execute(f"DROP INDEX {name}")
+    database.conn.execute("COMMIT; BEGIN TRANSACTION")
+
+
+def make_dropped_indexes(database: Database) -> None:
+    """Make the indexes that were dropped for now, outside of a transaction; not those of tables and columns that are gone."""
+    import duckdb
+
+    if not has_own_table(database, "dropped_indexes"):
+        return
+    for (sql,) in database.execute(f"FROM {_dropped_indexes(database)}"):
+        with suppress(duckdb.CatalogException, duckdb.BinderException, duckdb.ConstraintException):
+            database.execute(sql)
+    database.execute(f"DROP TABLE {_dropped_indexes(database)}")
+
+
+def has_own_table(database: Database, name: str) -> bool:
+    """Whether the database has this table of Data Engine's own."""
+    sql = (
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = ? AND table_name = ?"
+    )
+    return bool(database.execute(sql, [OUR_SCHEMA, name]))
+
+
+def _dropped_indexes(database: Database) -> str:
+    return f"{quoted(database.name())}.{OUR_SCHEMA}.dropped_indexes"
+
+
+class IndexInTheWayError(Exception):
+    """A table has indexes, as `drop_for_now` takes them, that must be dropped before the transaction."""
+
+    def __init__(self, indexes: Mapping[str, str]) -> None:
+        super().__init__(", ".join(indexes))
+        self.indexes = indexes
 
 
 class DatabaseBusyError(FlowValidationError):
@@ -444,8 +498,9 @@ class DatabaseBusyError(FlowValidationError):
 
 
 def _in_use(path: Path, reason: str) -> DatabaseBusyError:
+    holder = who_holds(path)  # on Windows, where DuckDB names none
     return DatabaseBusyError(
-        f"{path} is in use: {reason.splitlines()[0]}",
+        f"{path} is in use{f' by {holder}' if holder else ''}: {reason.splitlines()[0]}",
         where="wait=",
         fix="close the other connection, or wait longer: wait='5m'",
     )
@@ -487,6 +542,7 @@ def translated(path: Path) -> Iterator[None]:
 
 _FIXES = (
     ("not a valid DuckDB database", "name a file that DuckDB made; for a new database, a file that is not there yet"),
+    (_ATTACHED_TWICE, "close the other connection of this process to the database before the call"),
     ("No space left", "free some space on its drive"),
     (
         "Cannot execute statement of type",

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import Database, IndexInTheWayError, TableName
+from data_engine.helpers.duckdb.connection import Database, IndexInTheWayError, TableName, drop_for_now
 from data_engine.helpers.duckdb.incoming import SOURCE, IncomingColumn
-from data_engine.helpers.duckdb.indexes import indexes_of, put_back
+from data_engine.helpers.duckdb.indexes import indexes_of
 from data_engine.helpers.duckdb.names import find, names_text, quoted
 from data_engine.helpers.duckdb.types import common_type, is_same_kind, kept_by, may_lose
 from data_engine.record import frozen
@@ -182,7 +182,7 @@ def _refusal(meeting: _Meeting, widen: Widen) -> FlowValidationError:
 
 
 def _alter(database: Database, table: TableName, changes: Sequence[_Change]) -> None:
-    """Change the types; the table's indexes are dropped before and made again after."""
+    """Change the types; the table's indexes are dropped for now."""
     indexes = indexes_of(database, table)
     for index in indexes:
         if index.is_unique:  # a promise about the data, and DuckDB 1.x cannot drop and make it in one transaction
@@ -191,18 +191,10 @@ def _alter(database: Database, table: TableName, changes: Sequence[_Change]) -> 
                 where=str(database.path),
                 fix=f"drop it with DuckDB (DROP INDEX {index.sql_name}), or cast the frame to the table's types",
             )
-    if database.indexed == "stays":
-        indexes = []
-    is_in_the_way = any(index.covers(change.name) for index in indexes for change in changes)
-    if is_in_the_way and database.indexed == "again":
-        raise IndexInTheWayError([index.sql_name for index in indexes], lambda: put_back(database, table, indexes))
-    for index in indexes:
-        database.execute(f"DROP INDEX {index.sql_name}")
-    if is_in_the_way:
-        database.undo.append(lambda: put_back(database, table, indexes))
-        database.execute("COMMIT")  # DuckDB lets go of an indexed column only when the drop is committed
-        database.execute("BEGIN TRANSACTION")
+    in_the_way = {index.sql_name: index.create_sql(table) for index in indexes}
+    if in_the_way and database.indexed == "again":
+        raise IndexInTheWayError(in_the_way)
+    if in_the_way and database.indexed == "commit":
+        drop_for_now(database, in_the_way)
     for change in changes:
         database.changes_type(table, change.name, change.kind, change.using)
-    for index in indexes:
-        database.execute(index.create_sql(table))

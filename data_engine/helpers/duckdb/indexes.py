@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from data_engine.errors import FlowValidationError
 from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, own_columns, writing
@@ -45,13 +45,9 @@ class Index:
         """Whether it is on these columns, in this order."""
         return [_plain(item) for item in self.items] == [folded(column) for column in columns]
 
-    def is_within(self, columns: Collection[str]) -> bool:
-        """Whether all its columns are among these, whose names are folded; an expression counts as one of them."""
-        return all(item[0] == "(" or _plain(item) in columns for item in self.items)
-
     def create_sql(self, table: TableName) -> str:
         unique = "UNIQUE " if self.is_unique else ""
-        return f"CREATE {unique}INDEX {quoted(self.name)} ON {table.sql} ({', '.join(self.items)})"
+        return f"CREATE {unique}INDEX IF NOT EXISTS {quoted(self.name)} ON {table.sql} ({', '.join(self.items)})"
 
 
 def _plain(item: str) -> str:
@@ -61,15 +57,6 @@ def _plain(item: str) -> str:
 def indexes_of(database: Database, table: TableName) -> list[Index]:
     """The indexes made on the table, by name; those behind constraints are not among them."""
     return [index for index in _all_indexes(database, table.schema) if folded(index.table) == folded(table.name)]
-
-
-def put_back(database: Database, table: TableName, indexes: Sequence[Index]) -> None:
-    """Make those of the indexes that are not there, and whose columns are."""
-    names = {folded(index.name) for index in indexes_of(database, table)}
-    columns = set(map(folded, database.columns(table) or ()))
-    for index in indexes:
-        if folded(index.name) not in names and index.is_within(columns):
-            database.execute(index.create_sql(table))
 
 
 def _all_indexes(database: Database, schema: str) -> list[Index]:

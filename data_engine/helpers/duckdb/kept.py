@@ -1,9 +1,11 @@
 """Rows that a run gives for tables are kept as Arrow files until it has succeeded; its reads see them, and the databases stay as they are.
 
-Beside the files a scratch database holds, for each table of which rows are kept, what stands in it in the end: the rows that the run
-has given (its columns have the types that the table will have), and the values whose rows it has removed. A read opens the scratch
-database with the real one attached to read, and sees each of these tables as a temporary view: the rows of the real one that are not
-removed, then those of the run. So one read costs the same after one call and after ten thousand.
+A call is checked against the columns and types that its table has by then, which are all that most calls need. What must look at rows (a
+read, or a call that changes a type) brings the rows of the calls so far into a scratch database. It holds, for each table of which rows
+are kept, what stands in it in the end: the rows that the run has given (its columns have the types that the table will have), and the
+values whose rows it has removed. A read opens the scratch database with the real one attached to read, and sees each of these tables as
+a temporary view: the rows of the real one that are not removed, then those of the run. So one read costs the same after one call and
+after ten thousand.
 
 The files are the truth: they are applied, in the order of the calls, each database in one transaction. The scratch database can be
 made of them again.
@@ -19,17 +21,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from data_engine.clock import utc_text
 from data_engine.duration import parse_duration
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.applied import last_number, now_text, record, records_of
+from data_engine.helpers.duckdb.applied import last_number, record, records_of
 from data_engine.helpers.duckdb.connection import (
     Database,
     DatabaseBusyError,
     IndexInTheWayError,
     TableName,
+    drop_for_now,
     exclusive,
     patiently,
     transaction,
@@ -48,8 +53,13 @@ if TYPE_CHECKING:
 
 SCRATCH = "__data_engine_kept"
 
+_looking = threading.Lock()
 _opening = threading.Lock()
 """DuckDB gives a second thread that opens a file an instance to which the first has not yet given the functions that read frames."""
+
+
+_Key = tuple[str, str]
+"""A table's schema and name, folded."""
 
 
 @frozen
@@ -66,6 +76,11 @@ class KeptCall:
     wait_s: float
     cell: str
     number: int | str
+
+    @property
+    def table(self) -> _Key:
+        parts = table_parts(self.new.table)
+        return folded(parts[-2] if len(parts) > 1 else "main"), folded(parts[-1])
 
 
 @frozen
@@ -85,7 +100,6 @@ class _Table:
     values: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     defaults: tuple[tuple[str, str], ...] = ()
-    cells: tuple[str, ...] = ()
     file: str = ""
     columns: tuple[str, ...] = ()
     query: str = ""
@@ -111,9 +125,6 @@ class _Table:
 
 def _rows_in(file: str) -> str:
     return f"{SCRATCH}_{file.partition('.')[0]}"
-
-
-_Key = tuple[str, str]
 
 
 def _key(table: TableName) -> _Key:
@@ -156,9 +167,10 @@ class KeptTables:
         """The calls that were made here, not those before."""
         return [call for call in self.calls if call not in self._run.before]
 
-    def cells_of(self, path: Path) -> str:
-        """The author's lines that have given rows for this database."""
-        return ", ".join(dict.fromkeys(call.cell for call in self.calls if call.path == path and call.cell))
+    def cells_of(self, path: Path, table: _Key | None = None) -> str:
+        """The author's lines that have given rows for this database, or for one table of it."""
+        calls = [call for call in self.calls if call.path == path and table in (None, call.table)]
+        return ", ".join(dict.fromkeys(call.cell for call in calls if call.cell))
 
     def keep(self, path: Path, new: NewRows, frame: pl.DataFrame, arrow: Any, *, wait: Any) -> None:
         """Keep the frame's rows, as `arrow`, when the call was checked against the tables as this run sees them.
@@ -169,7 +181,8 @@ class KeptTables:
         wait_s = parse_duration(wait, where="wait=", allow_zero=True)
         order = self._run.next_order()
         file = f"{'_'.join(map(str, order))}.arrow"
-        cell, deadline_s = self._run.cell(), time.monotonic() + wait_s
+        call = KeptCall(order, path, new, file, len(frame), wait_s, self._run.cell(), "")
+        deadline_s = time.monotonic() + wait_s
         with self._lock:
             self._show(path, to_write=True)
             if not self.calls:
@@ -180,14 +193,14 @@ class KeptTables:
                 _write(self._folder / file, arrow)
                 try:
                     if not scratch.is_in_use:
-                        scratch.take(new, frame, arrow, file, cell, deadline_s)
+                        scratch.check(call, frame, arrow, deadline_s)
                 except DatabaseBusyError:  # what cannot be read now is checked when it is applied
-                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, now_text()
+                    scratch.is_in_use, scratch.is_in_order, scratch.number = True, False, utc_text(time.time())
                 except BaseException:
                     (self._folder / file).unlink()
                     raise
             self._scratch[path] = scratch
-            self.calls.append(KeptCall(order, path, new, file, len(frame), wait_s, cell, scratch.number))
+            self.calls.append(replace(call, number=scratch.number))
             scratch.is_in_order &= order > scratch.last
             scratch.last = max(scratch.last, order)
 
@@ -208,14 +221,16 @@ class KeptTables:
             with self._lock:
                 scratch = self._scratch[path]
                 if not scratch.is_in_order and not item_order.get():
-                    scratch = self._made_again(path, deadline_s)
-                tables = dict(scratch.tables)
+                    scratch = self._made_again(path)
             with scratch.opened(deadline_s) as conn:
+                with self._lock:
+                    scratch.take(conn)
+                    tables = dict(scratch.tables)
                 for table in tables.values():
                     if table.file:
                         conn.register(_rows_in(table.file), _read(self._folder / table.file)[1])
                     conn.execute(f"CREATE TEMP VIEW {quoted(_view_of(table))} AS {table.sql()}")
-                yield _Overlaid(conn, path, tables=tables)
+                yield _Overlaid(conn, path, tables=tables, cells_of=partial(self.cells_of, path))
 
     def _show(self, path: Path, *, to_write: bool) -> None:
         if (path, to_write) not in self._shown:
@@ -223,16 +238,11 @@ class KeptTables:
             self._shown.add((path, to_write))
 
     def refuse_writing(self, path: Path, table: TableName | None) -> None:
-        scratch = self._scratch.get(path)
-        cells = (
-            [kept.cells for key, kept in scratch.tables.items() if table is None or key == _key(table)]
-            if scratch
-            else []
-        )
-        if cells:
+        key = None if table is None else _key(table)
+        if any(call.path == path and key in (None, call.table) for call in self.calls):
             what = "this database" if table is None else f'"{table.name}"'
             raise FlowValidationError(
-                f"rows for {what} are kept until the run has succeeded ({', '.join(dict.fromkeys(sum(cells, ())))}),"
+                f"rows for {what} are kept until the run has succeeded ({self.cells_of(path, key)}),"
                 " and this writes at once",
                 where=self._run.cell() or str(path),
                 fix="call context.mirror.publish() before it, which applies them",
@@ -241,13 +251,11 @@ class KeptTables:
     def _new_scratch(self, path: Path) -> _Scratch:
         return _Scratch(path, self._folder / f"{SCRATCH}_{os.urandom(8).hex()}.duckdb")
 
-    def _made_again(self, path: Path, deadline_s: float) -> _Scratch:
-        """The scratch database, made of the files again, in the order of the calls."""
+    def _made_again(self, path: Path) -> _Scratch:
+        """A scratch database that will be made of the files again, in the order of the calls."""
         old, new = self._scratch[path], self._new_scratch(path)
-        for call in in_order(self.calls, path):
-            frame, arrow = _read(self._folder / call.file)
-            new.take(call.new, frame, arrow, call.file, call.cell, deadline_s)
-            new.last = call.order
+        new.left = in_order(self.calls, path)
+        new.last = new.left[-1].order
         self._scratch[path] = new
         with suppress(OSError):
             old.file.unlink()
@@ -286,46 +294,168 @@ def _view_of(table: _Table) -> str:
 
 
 class _Scratch:
-    """The scratch database of one real one."""
+    """The scratch database of one real one: `left` are the calls whose rows are not yet in it, `types` the columns of the tables after
+    them."""
 
     def __init__(self, path: Path, file: Path) -> None:
         self.path, self.file = path, file
         self.tables: dict[_Key, _Table] = {}
+        self.types: dict[_Key, dict[str, str]] = {}
+        self.left: list[KeptCall] = []
         self.is_in_order = True
         self.last: Order = ()
         self.number: int | str = ""
         self.is_in_use = False
 
-    def take(self, new: NewRows, frame: pl.DataFrame, arrow: Any, file: str, cell: str, deadline_s: float) -> None:
-        """Do to its tables what the call will do to the real ones; nothing where that is refused."""
-        with translated(self.path), self.opened(deadline_s) as conn:
+    def check(self, call: KeptCall, frame: pl.DataFrame, arrow: Any, deadline_s: float) -> None:
+        """Check a call against the tables as they are after those before it; nothing is changed where it is refused."""
+        with translated(self.path), _looked_at(self.path, deadline_s) as conn:
+            database = _Types(conn, self.path, "stays", dict(self.types))
             if self.number == "":
-                self.number = last_number(Database(conn, self.path))
-            scratch = quoted(self.file.stem)
-            database = _Folding(
-                conn, self.path, [], "stays", dict(self.tables), scratch, cell, self.file.with_name(file)
-            )
+                self.number = last_number(database)
+            is_known = self.types.keys() >= {earlier.table for earlier in self.left}
+            try:
+                call.new.write(database, frame, arrow)
+            except _RowsNeededError:
+                is_known = False
+        self.left.append(call)
+        if is_known:
+            self.types = database.types
+            return
+        try:
+            with translated(self.path), self.opened(deadline_s) as conn:
+                self.take(conn)
+        except BaseException:
+            self.left.pop()
+            raise
+
+    def take(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Do to its tables what the calls that are left will do to the real ones."""
+        scratch = quoted(self.file.stem)
+        while self.left:
+            call = self.left[0]
+            database = _Folding(conn, self.path, "stays", dict(self.tables), scratch, self.file.with_name(call.file))
             with transaction(database):
-                new.write(database, frame, arrow)
+                call.new.write(database, *_read(database.file))
             self.tables = database.tables
+            place = TableName(*call.table, self.tables[call.table].place)
+            self.types[call.table] = database.known_columns(place)
+            del self.left[0]
 
     @contextmanager
     def opened(self, deadline_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to it, in which the real database is attached to read, and is the current one."""
         import duckdb
 
-        name = quoted(self.path.stem)
-        is_there = self.path.exists()
-        source, mode = (text_literal(str(self.path)), "(READ_ONLY)") if is_there else ("':memory:'", "")
-        attach = f"ATTACH IF NOT EXISTS {source} AS {name} {mode}"
         with _opening:
             conn = duckdb.connect(str(self.file))
         try:
-            patiently(lambda: conn.execute(attach), self.path, deadline_s, to_write=False)
-            conn.execute(f"USE {name}; SET python_enable_replacements = false; SET TimeZone = 'UTC'")
+            patiently(lambda: conn.execute(_attach(self.path)), self.path, deadline_s, to_write=False)
+            conn.execute(_use(self.path))
             yield conn
         finally:
             conn.close()
+
+
+def _attach(path: Path) -> str:
+    source, mode = (text_literal(str(path)), "(READ_ONLY)") if path.exists() else ("':memory:'", "")
+    return f"ATTACH IF NOT EXISTS {source} AS {quoted(path.stem)} {mode}"
+
+
+def _use(path: Path) -> str:
+    return f"USE {quoted(path.stem)}; SET python_enable_replacements = false; SET TimeZone = 'UTC'"
+
+
+@contextmanager
+def _looked_at(path: Path, deadline_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in which the database is attached to read, and is the current one; one thread has it at a time."""
+    base = _memory(os.getpid())
+
+    def attach() -> bool:
+        with ExitStack() as stack:
+            stack.enter_context(_looking)
+            base.execute(_attach(path))
+            stack.pop_all()
+        return True
+
+    patiently(attach, path, deadline_s, to_write=False)
+    try:
+        with base.cursor() as conn:
+            conn.execute(_use(path))
+            yield conn
+    finally:
+        base.execute(f"DETACH {quoted(path.stem)}")
+        _looking.release()
+
+
+@cache
+def _memory(pid: int) -> duckdb.DuckDBPyConnection:
+    """A database in memory, for this process: to open a new one takes ten times as long as to attach a file to one."""
+    import duckdb
+
+    conn = duckdb.connect()
+    conn.execute(f"ATTACH ':memory:' AS {SCRATCH}; USE {SCRATCH}; DETACH memory")
+    return conn
+
+
+class _RowsNeededError(Exception):
+    """A call cannot be checked by the types alone."""
+
+
+@frozen
+class _Unread(TableName):
+    @property
+    def rows(self) -> str:
+        raise _RowsNeededError
+
+
+@frozen
+class _Types(Database):
+    """A database to which a call is done of which only the columns of the tables matter: `types` are those they have, and will have."""
+
+    types: dict[_Key, dict[str, str]] = field(default_factory=dict)
+
+    def table(self, table: str) -> TableName:
+        real = super().table(table)
+        target = _Unread(real.schema, real.name, ".".join(map(quoted, (self.path.stem, real.schema, real.name))))
+        if _key(target) not in self.types and (columns := super().columns(target)) is not None:
+            self._refuse_view(target)
+            self.types[_key(target)] = columns
+        return target
+
+    def _refuse_view(self, table: TableName) -> None:
+        views = self.execute(
+            "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?",
+            [self.path.stem, table.schema],
+        )
+        if find(table.name, [name for (name,) in views]) is not None:
+            raise FlowValidationError(
+                f'"{table.name}" is a view',
+                where=str(self.path),
+                fix="name a table, or drop the view first: a view is not written to",
+            )
+
+    def columns(self, table: TableName) -> dict[str, str] | None:
+        return self.types.get(_key(table))
+
+    def make_table(self, table: TableName, query: str) -> None:
+        relation = self.conn.sql(f"{query} LIMIT 0")
+        self.types[_key(table)] = dict(zip(relation.columns, map(str, relation.types), strict=True))
+
+    def append(self, table: TableName, columns: Sequence[str], query: str) -> None:
+        """Do nothing: rows have no types of their own."""
+
+    def make_schema(self, table: TableName) -> None:
+        """Do nothing: the schema is made in the real one."""
+
+    def remove(self, table: TableName, column: str, values: str) -> None:
+        """Do nothing: the types stay."""
+
+    def add_column(self, table: TableName, column: str, kind: str) -> None:
+        self.types[_key(table)] = {**self.types[_key(table)], column: kind}
+
+    def changes_type(self, table: TableName, column: str, kind: str, using: str) -> None:
+        self.add_column(table, column, kind)
 
 
 @frozen
@@ -334,7 +464,6 @@ class _Folding(Database):
 
     tables: dict[_Key, _Table] = field(default_factory=dict)
     scratch: str = ""
-    cell: str = ""
     file: Path = Path()
 
     def table(self, table: str) -> TableName:
@@ -344,7 +473,6 @@ class _Folding(Database):
             kept = self._begun(real)
         elif kept.file:
             kept = self._settled(kept)
-        kept = replace(kept, cells=tuple(dict.fromkeys((*kept.cells, self.cell))))
         self.tables[_key(real)] = kept
         return TableName(real.schema, real.name, kept.place, f"({kept.sql()})")
 
@@ -355,7 +483,6 @@ class _Folding(Database):
         columns = super().columns(name)
         if columns is None:
             return _Table(real.schema, real.name, place)
-        self._refuse_view(name)
         self.execute(f"CREATE TABLE {place} AS FROM {base} LIMIT 0")
         values = tuple((column, f"d.{quoted(column)}") for column in columns)
         return _Table(real.schema, real.name, place, base, values, defaults=self._defaults(real))
@@ -369,18 +496,6 @@ class _Folding(Database):
         self.conn.register(_rows_in(kept.file), _read(self.file.with_name(kept.file))[1])
         self.execute(f"INSERT INTO {kept.place} ({', '.join(map(quoted, kept.columns))}) {kept.query}")
         return replace(kept, file="", columns=(), query="")
-
-    def _refuse_view(self, table: TableName) -> None:
-        views = self.execute(
-            "SELECT view_name FROM duckdb_views() WHERE database_name = ? AND schema_name = ?",
-            [self.path.stem, table.schema],
-        )
-        if find(table.name, [name for (name,) in views]) is not None:
-            raise FlowValidationError(
-                f'"{table.name}" is a view',
-                where=str(self.path),
-                fix="name a table, or drop the view first: a view is not written to",
-            )
 
     def make_table(self, table: TableName, query: str) -> None:
         super().make_table(table, f"{query} LIMIT 0")
@@ -432,6 +547,7 @@ class _Overlaid(Database):
     """A database whose tables with kept rows are seen with these."""
 
     tables: dict[_Key, _Table] = field(default_factory=dict)
+    cells_of: Callable[[_Key], str] = str
 
     def table(self, table: str) -> TableName:
         real = super().table(table)
@@ -459,7 +575,8 @@ class _Overlaid(Database):
             if kept is not None and len(parts) > 1 and (kept.schema != "main" or folded(parts[0]) != "main"):
                 bare = kept.schema == "main"
                 raise FlowValidationError(
-                    f"this query would not see the rows that the run keeps for {name} ({', '.join(kept.cells)})",
+                    f"this query would not see the rows that the run keeps for {name}"
+                    f" ({self.cells_of((folded(kept.schema), folded(kept.name)))})",
                     where="sql=",
                     fix=(f"write {quoted(kept.name)} alone" if bare else "read it with read_table")
                     + ", or call context.mirror.publish() before it, which applies them",
@@ -493,11 +610,10 @@ def apply(
             for path, of_one in ordered.items()
         }
         for path, database in databases.items():
-            make_again = stack.enter_context(ExitStack())  # when the transactions have ended
             stack.enter_context(transaction(database))
             numbers[path] = last_number(database)
             number = None if since is None else since[path]
-            is_whole &= _applied(database, ordered[path], folder, run, number, make_again)
+            is_whole &= _applied(database, ordered[path], folder, run, number)
         before(numbers)
     return is_whole
 
@@ -508,18 +624,14 @@ def _applied(
     folder: Path,
     run: RunOfRows,
     since: int | str | None,
-    make_again: ExitStack,
 ) -> bool:
-    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before, and made again."""
+    """Apply the calls of one database in its transaction, as `apply`; an index in the way of a type is dropped before."""
     while True:
         try:
             return _applied_once(replace(database, indexed="again"), calls, folder, run, since)
         except IndexInTheWayError as found:
             database.conn.execute("ROLLBACK; BEGIN TRANSACTION")
-            make_again.callback(found.make)
-            for name in found.names:
-                database.conn.execute(f"DROP INDEX {name}")
-            database.conn.execute("COMMIT; BEGIN TRANSACTION")
+            drop_for_now(database, found.indexes)
 
 
 def _applied_once(

@@ -11,8 +11,18 @@ from pathlib import Path
 from data_engine.argument_checks import checked
 from data_engine.errors import FlowValidationError
 from data_engine.files import replace_file, sync_file, sync_folder
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, Database, TableName, exclusive, kept_here, path_of
-from data_engine.helpers.duckdb.indexes import indexes_of, put_back
+from data_engine.helpers.duckdb.connection import (
+    DEFAULT_WAIT,
+    Database,
+    TableName,
+    drop_for_now,
+    exclusive,
+    kept_here,
+    make_dropped_indexes,
+    path_of,
+    transaction,
+)
+from data_engine.helpers.duckdb.indexes import indexes_of
 from data_engine.helpers.duckdb.names import folded, names_text, quoted, table_parts, text_literal
 from data_engine.keeping import OUR_SCHEMA
 from data_engine.nofollow import remove_tree
@@ -203,25 +213,13 @@ def _drop_null_columns(database: Database, table: TableName, uses: str) -> _Drop
         return _Dropped()
     indexes = indexes_of(database, table)
     gone = [index for index in indexes if any(index.covers(name) for name in dropped)]
-    database.execute("BEGIN TRANSACTION")
-    try:
-        for index in indexes:
-            database.execute(f"DROP INDEX {index.sql_name}")
-        # DuckDB lets go of a column before an indexed one, and 1.x of a unique index's name, only when the drop is committed.
+    rest = [index for index in indexes if index not in gone]
+    with transaction(database):
         if indexes:
-            database.execute("COMMIT")
-            database.execute("BEGIN TRANSACTION")
+            drop_for_now(database, {index.sql_name: index.create_sql(table) for index in indexes})
         for name in dropped:
             database.execute(f"ALTER TABLE {table.sql} DROP COLUMN {quoted(name)}")
-        rest = [index for index in indexes if index not in gone]
-        for index in rest:
-            database.execute(index.create_sql(table))
-        database.execute("COMMIT")
-    except BaseException:
-        with suppress(Exception):  # a statement that failed may have rolled back already
-            database.execute("ROLLBACK")
-        put_back(database, table, indexes)
-        raise
+    make_dropped_indexes(database)  # a copy takes the place of the file while it is open
     return _Dropped(tuple(dropped), tuple(index.name for index in indexes), tuple(index.name for index in rest))
 
 
