@@ -1,6 +1,6 @@
 """Copies of files, clones where the drive can make them, and who holds a file open for writing.
 
-All of it lets go of no lock that this process has on a file: a database may be open in a cell.
+`data_engine/user_files.py` calls it for the rest of the product: in a child process where a file may be a database.
 
 Reference: ioctl_ficlone(2) (Btrfs, XFS, bcachefs, OCFS2), clonefile(2) of macOS (APFS); F_GETLK in fcntl(2).
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from data_engine.platforms.files import open_shared, read_at
+from data_engine.platforms.files import let_go, open_shared, read_at
 
 _CHUNK_BYTES = 1024**2
 
@@ -52,13 +52,14 @@ def copy(source: Path, target: Path) -> int:
 if sys.platform == "win32":
     from data_engine.platforms.files import has_writer, who_holds
 
-    def _open_here(path: Path) -> list[int]:
-        return []  # locks belong to the handle here, and stay when another one is closed
+    def is_written_here(path: Path) -> bool:
+        """Whether this process has the file open for writing, where `locked_by` does not tell."""
+        return False
 
     def _clone(source: Path, target: Path) -> bool:
         return False
 
-    def writer_of(path: Path) -> str | None:
+    def locked_by(path: Path) -> str | None:
         """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
@@ -69,11 +70,12 @@ else:
     _FLOCK, _KIND, _HOLDER = ("hhqqi4x", 0, 4) if sys.platform == "linux" else ("qqihh", 3, 2)
     """The fields of `struct flock`, and which of them are the kind of the lock and the number of its holder."""
 
-    def writer_of(path: Path) -> str | None:
-        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
-        for own in _open_here(path):  # locks do not tell, they are between processes
-            if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
-                return f"this process ({os.getpid()})"
+    def is_written_here(path: Path) -> bool:
+        """Whether this process has the file open for writing, where `locked_by` does not tell: locks are between processes."""
+        return any(fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR) for own in _open_here(path))
+
+    def locked_by(path: Path) -> str | None:
+        """The program that has a lock to write the file, in words; None when none does, as far as the system tells."""
         request = struct.pack(_FLOCK, *(fcntl.F_RDLCK if field == _KIND else 0 for field in range(5)))
         with _opened(path) as descriptor:
             try:
@@ -124,7 +126,7 @@ else:
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """The first bytes of the file; no lock that this process has on it is let go.
+    """The first bytes of the file.
 
     Raises:
         OSError: it cannot be read.
@@ -135,26 +137,11 @@ def head_of(path: Path, size: int) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the file: one that this process has already, where it has one.
-
-    Closing any other would let go of all locks that this process has on the file, SQLite's and DuckDB's too (fcntl(2)).
-    """
-    if (own := next(filter(_is_readable, _open_here(path)), None)) is not None:
-        yield own
-        return
     descriptor = open_shared(path, os.O_RDONLY)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
-
-
-def _is_readable(descriptor: int) -> bool:
-    try:
-        read_at(descriptor, 1, 0)
-    except OSError:  # it is there to write only
-        return False
-    return True
+        let_go(descriptor, path)
 
 
 def _named(pid: int) -> str:
