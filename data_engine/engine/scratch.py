@@ -36,7 +36,7 @@ from data_engine.locks import OsLock
 from data_engine.platforms.access import user_name
 from data_engine.platforms.files import is_locked, is_open_elsewhere
 from data_engine.record import frozen
-from data_engine.user_files import clone, copy, head_of, sha256_of, writer_of
+from data_engine.user_files import apart, clone, copy, head_of, sha256_of, writer_of
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -578,6 +578,7 @@ def _is_sqlite(path: Path) -> bool:
         return False  # SQLite lets others read, also while it writes
 
 
+@apart
 def _copy_sqlite(source: Path, target: Path) -> None:
     try:
         with (

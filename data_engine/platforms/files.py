@@ -428,9 +428,11 @@ def let_go(descriptor: int, path: str | Path) -> None:
         os.close(descriptor)
         return
     _database_suffixes.add(os.path.splitext(path)[1].lower())
-    for kept in [kept for kept in _kept if not os.fstat(kept).st_nlink]:
-        _kept.remove(kept)
-        os.close(kept)
+    for kept in list(_kept):
+        with suppress(OSError, ValueError):  # another thread closes it
+            if not os.fstat(kept).st_nlink:
+                _kept.remove(kept)
+                os.close(kept)
     _kept.append(descriptor)
 
 
