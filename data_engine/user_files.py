@@ -73,9 +73,10 @@ def sha256_of(path: Path, size_bytes: int | None = None, identity: tuple[int, in
     """
     descriptor = open_shared(path, os.O_RDONLY | OWN | NO_WAIT)
     try:
-        facts = os.fstat(descriptor)
-        if identity is not None and not (stat.S_ISREG(facts.st_mode) and [*identity] == [facts.st_dev, facts.st_ino]):
-            raise OSError(errno.EINVAL, "another file is in its place", str(path))
+        if identity is not None:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode) or [*identity] != [facts.st_dev, facts.st_ino]:
+                raise OSError(errno.EINVAL, "another file is in its place", str(path))
         return digest_of(descriptor, size_bytes)
     finally:
         let_go(descriptor, path)

@@ -56,6 +56,9 @@ if sys.platform == "win32":
         """Whether this process has the file open for writing, where `locked_by` does not tell."""
         return False
 
+    def lock_again(path: Path) -> None:
+        """Nothing: a lock stays when another handle is closed."""
+
     def _clone(source: Path, target: Path) -> bool:
         return False
 
@@ -72,7 +75,16 @@ else:
 
     def is_written_here(path: Path) -> bool:
         """Whether this process has the file open for writing, where `locked_by` does not tell: locks are between processes."""
-        return any(fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR) for own in _open_here(path))
+        return bool(_to_write(path))
+
+    def lock_again(path: Path) -> None:
+        """Take DuckDB's lock for what this process has open for writing anew, after DuckDB itself has let go of it."""
+        with suppress(OSError):  # another process was quicker
+            for own in _to_write(path):
+                fcntl.lockf(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _to_write(path: Path) -> list[int]:
+        return [own for own in _open_here(path) if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)]
 
     def locked_by(path: Path) -> str | None:
         """The program that has a lock to write the file, in words; None when none does, as far as the system tells."""

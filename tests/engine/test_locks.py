@@ -10,13 +10,14 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import psutil
 import pytest
 
-from data_engine import Workspace
+from data_engine import FlowValidationError, Workspace
 from data_engine.answering_process import AnsweringProcess, ParentProcess
 from data_engine.engine import scratch
-from data_engine.helpers import read_table
+from data_engine.helpers import read_table, replace_table
 from data_engine.platforms import files
 from data_engine.platforms.files import read_plainly
 from data_engine.platforms.processes import open_files
@@ -147,6 +148,23 @@ def test_no_verb_lets_go_of_a_lock(ws: WorkspaceFiles, lost: Callable[[], list[s
 
     assert {verb: names for verb, names in found.items() if names} == {}
     assert len(list((ws.root / "out").glob("**/rows.old"))) == 4
+
+
+def test_a_helper_is_refused_what_is_attached_here_and_its_lock_stays(
+    ws: WorkspaceFiles, lost: Callable[[], list[str]]
+) -> None:
+    """DuckDB closes a descriptor of the file before it refuses a second connection."""
+    path = ws.root / "databases/x.duckdb"
+    with duckdb.connect() as memory:
+        memory.execute(f"ATTACH '{path}' AS warehouse; CREATE TABLE warehouse.t AS SELECT 1 AS n")
+        for call in (
+            lambda: read_table(path, "t"),
+            lambda: replace_table(path, "t", df=pl.DataFrame({"n": [2]}), wait="0s"),
+        ):
+            with pytest.raises(FlowValidationError, match='already attached by database "warehouse"'):
+                call()
+
+        assert lost() == []
 
 
 def test_ordinary_files_start_no_child_and_databases_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
