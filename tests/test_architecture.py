@@ -41,23 +41,3 @@ def test_no_cell_of_the_map_is_long() -> None:
 
     assert cells
     assert [cell for cell in cells if len(cell) > MOST_IN_A_CELL] == []
-
-
-def test_files_that_may_be_databases_are_opened_in_one_place() -> None:
-    """Elsewhere, where authors' code runs, closing one would let go of this process's locks (`data_engine/user_files.py`)."""
-    plain = re.compile(
-        r'\bopen\([^\n]*"rb"|\.read_bytes\(|\bfilecmp\b|\bfile_digest\b|\bshutil\.copy(2|file)?\(|platforms import copies\b|platforms\.copies import (?!lock_again)'
-    )
-    rooms = ("compare", "engine", "flow", "helpers", "plan", "planning", "proof", "scheduler", "status", "view")
-    files = [
-        ROOT / "data_engine/storage_version.py",
-        *(path for room in rooms for path in (ROOT / "data_engine" / room).rglob("*.py")),
-    ]
-    found = [
-        f"{path.relative_to(ROOT).as_posix()}:{number}"
-        for path in files
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if plain.search(line) and ">>>" not in line
-    ]
-
-    assert found == []
