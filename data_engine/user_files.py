@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from data_engine.platforms import copies
-from data_engine.platforms.files import NO_WAIT, OWN, has_locks_to_lose, let_go, open_shared, read_at, read_plainly
+from data_engine.platforms.files import (
+    NO_WAIT,
+    OWN,
+    close_kept,
+    has_locks_to_lose,
+    let_go,
+    open_shared,
+    read_at,
+    read_plainly,
+)
 
 if TYPE_CHECKING:
     from data_engine.answering_process import KeptProcess, ParentProcess
@@ -101,10 +110,11 @@ def writer_of(path: Path) -> str | None:
     return f"this process ({os.getpid()})" if copies.is_written_here(path) else _locked_by(path)
 
 
-def end_child() -> None:
-    """End the child of this process, where there is one."""
+def end_reading() -> None:
+    """End the child and close what stayed open, for when no author's code runs any more; what such code left open keeps its locks."""
     if (child := _children.get(os.getpid())) is not None:
         child.close()
+    close_kept()
 
 
 def answer(asker: ParentProcess) -> None:

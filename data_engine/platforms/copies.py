@@ -70,6 +70,8 @@ else:
     import fcntl
     import struct
 
+    from data_engine.platforms.files import own_descriptors
+
     _FLOCK, _KIND, _HOLDER = ("hhqqi4x", 0, 4) if sys.platform == "linux" else ("qqihh", 3, 2)
     """The fields of `struct flock`, and which of them are the kind of the lock and the number of its holder."""
 
@@ -84,7 +86,13 @@ else:
                 fcntl.lockf(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _to_write(path: Path) -> list[int]:
-        return [own for own in _open_here(path) if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)]
+        with suppress(OSError):
+            return [
+                own
+                for own in own_descriptors(os.stat(path))
+                if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)
+            ]
+        return []
 
     def locked_by(path: Path) -> str | None:
         """The program that has a lock to write the file, in words; None when none does, as far as the system tells."""
@@ -107,27 +115,7 @@ else:
                     return False
             return True
 
-        def _open_here(path: Path) -> list[int]:
-            """The descriptors that this process has of the file."""
-            descriptors = []
-            with suppress(OSError):
-                facts = os.stat(path)
-                for name in os.listdir("/proc/self/fd"):
-                    with suppress(OSError, ValueError):
-                        its = os.stat(f"/proc/self/fd/{name}")
-                        if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
-                            descriptors.append(int(name))
-            return descriptors
-
     else:
-
-        def _open_here(path: Path) -> list[int]:
-            """The descriptors that this process has of the file."""
-            import psutil
-
-            with suppress(OSError, psutil.Error):
-                return [file.fd for file in psutil.Process().open_files() if os.path.samefile(file.path, path)]
-            return []
 
         def _clone(source: Path, target: Path) -> bool:
             import ctypes

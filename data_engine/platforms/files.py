@@ -174,6 +174,9 @@ if sys.platform == "win32":
             _win32.close_handle(handle)
         return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
 
+    def close_kept() -> None:
+        """Nothing: none is kept."""
+
     def _is_refused(path: str, access: int, *, denied: int = 0) -> bool:
         """Whether the file cannot be opened so, because of how somebody else has it open."""
         try:
@@ -266,6 +269,23 @@ else:
     def changed_ns(path: str, facts: os.stat_result) -> int:
         """When the file or folder was last changed in any way, also by a program that sets its time back."""
         return facts.st_ctime_ns
+
+    def own_descriptors(facts: os.stat_result) -> list[int]:
+        """The descriptors that this process has of the file with these facts; none where the system does not tell."""
+        numbers = os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else []
+        return [number for number in map(int, numbers) if _is_of(number, facts)]
+
+    def _is_of(number: int, facts: os.stat_result) -> bool:
+        with suppress(OSError):  # it is closed by now
+            return os.path.samestat(os.fstat(number), facts)
+        return False
+
+    def close_kept() -> None:
+        """Close the descriptors that `let_go` kept, but those of files that something else here has open. For when no author's code runs."""
+        for kept in list(_kept):
+            if {kept} <= {*own_descriptors(os.fstat(kept))} <= {*_kept}:
+                _kept.remove(kept)
+                os.close(kept)
 
 
 def lock(descriptor: int) -> None:

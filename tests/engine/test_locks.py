@@ -21,7 +21,7 @@ from data_engine.helpers import read_table, replace_table
 from data_engine.platforms import files
 from data_engine.platforms.files import read_plainly
 from data_engine.platforms.processes import open_files
-from data_engine.user_files import end_child, sha256_of
+from data_engine.user_files import end_reading, sha256_of
 from jupyter_extension.inspect_child import InspectChild
 from tests.support import WorkspaceFiles
 
@@ -142,6 +142,7 @@ def test_no_verb_lets_go_of_a_lock(ws: WorkspaceFiles, lost: Callable[[], list[s
         "inspect": inspect,
         "a helper": lambda: read_table(ws.root / "databases/w.duckdb", "t"),
         "set aside, put back": set_aside,
+        "the end of a worker's job": end_reading,
     }.items():
         call()
         found[verb] = lost()
@@ -169,7 +170,7 @@ def test_a_helper_is_refused_what_is_attached_here_and_its_lock_stays(
 
 def test_ordinary_files_start_no_child_and_databases_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does a process that runs no author's code start one, such as the daemon."""
-    end_child()
+    end_reading()
     before = psutil.Process().children()
 
     def hashed(name: str) -> tuple[str, int]:
@@ -179,7 +180,7 @@ def test_ordinary_files_start_no_child_and_databases_one(tmp_path: Path, monkeyp
     assert hashed("a.csv") == ("ba7816bf", 0)
     assert hashed("a.db") == ("ba7816bf", 1)
 
-    end_child()
+    end_reading()
     monkeypatch.setattr(files, "_keeps_locks", True)
     read_plainly()
     assert hashed("b.db") == ("ba7816bf", 0)
@@ -209,6 +210,9 @@ def test_a_descriptor_of_a_database_with_another_name_stays_open_while_the_file_
     sha256_of(tmp_path / "c.xyz2")
     assert {path for path in open_files() if path.startswith(str(tmp_path))} == {str(tmp_path / "c.xyz2")}
 
+    end_reading()
+    assert not any(path.startswith(str(tmp_path)) for path in open_files())
+
 
 def test_a_fork_asks_a_child_of_its_own(tmp_path: Path) -> None:
     """Else it would take the answers that its parent waits for."""
@@ -229,12 +233,13 @@ def test_a_fork_asks_a_child_of_its_own(tmp_path: Path) -> None:
 
 def test_the_child_does_not_make_a_worker_as_bad_as_used(tmp_path: Path) -> None:
     """A worker that is left with a process or a thread of its run is not used again."""
-    (tmp_path / "a.db").write_bytes(b"abc")
+    duckdb.connect(str(tmp_path / "a.db")).close()
+    (tmp_path / "a.odd").write_bytes((tmp_path / "a.db").read_bytes())
     code = (
         "import sys, threading; from pathlib import Path; from data_engine.user_files import sha256_of\n"
         "from data_engine.daemon.worker import leaks; from data_engine.platforms.processes import memory_bytes, open_files\n"
         "own = {thread.ident for thread in threading.enumerate()}, open_files(), Path(sys.argv[1]).parent, memory_bytes()\n"
-        "sha256_of(Path(sys.argv[1])); print(leaks(*own))"
+        "sha256_of(Path(sys.argv[1])); sha256_of(Path(sys.argv[1]).with_suffix('.odd')); print(leaks(*own))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "a.db"], capture_output=True, text=True, check=True, timeout=60
