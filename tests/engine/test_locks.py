@@ -105,6 +105,13 @@ def test_no_verb_lets_go_of_a_lock(ws: WorkspaceFiles, lost: Callable[[], list[s
     ws.notebook("keep", FLOW)
     workspace, found = Workspace(ws.root), {}
     flow = workspace.load_flow("keep")
+    flows = [flow]  # with what their steps have open
+
+    def publish() -> None:
+        ws.notebook("keep", FLOW.replace('"../out"', '"../out", staged=True'))
+        flows.append(workspace.load_flow("keep"))
+        for _ in range(2):  # the second time over equal files
+            assert [context.error for context in flows[-1].run_once(edited=True)] == [None] * 4
 
     def compare() -> None:
         workspace.compare(*[run.run_id for run in workspace.runs("keep")][:2])
@@ -129,6 +136,7 @@ def test_no_verb_lets_go_of_a_lock(ws: WorkspaceFiles, lost: Callable[[], list[s
         "preview of another name": lambda: flow.preview(source="b.odd"),
         "run": flow.run_once,
         "run again, over what is published": lambda: flow.run_once(edited=True),
+        "publish": publish,
         "rejected": workspace.rejected,
         "golden": lambda: flow.golden("place", source="a.duckdb"),
         "golden of another name": lambda: flow.golden("place", source="d.gis", name="gis"),
