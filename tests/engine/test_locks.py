@@ -18,6 +18,7 @@ from data_engine import FlowValidationError, Workspace
 from data_engine.answering_process import AnsweringProcess, ParentProcess
 from data_engine.engine import scratch
 from data_engine.helpers import read_table, replace_table
+from data_engine.locks import OsLock
 from data_engine.platforms import files
 from data_engine.platforms.files import read_plainly
 from data_engine.platforms.processes import open_files
@@ -254,3 +255,23 @@ def test_the_child_does_not_make_a_worker_as_bad_as_used(tmp_path: Path) -> None
     )
 
     assert answer.stdout == "[]\n"
+
+
+def test_a_daemon_reads_databases_itself(ws: WorkspaceFiles) -> None:
+    """It runs no author's code, and polls folders of thousands of them."""
+    local = Workspace(ws.root).home.local
+    local.runtime_dir.mkdir(parents=True, exist_ok=True)
+    code = (
+        "from data_engine.daemon.__main__ import main; from data_engine.platforms.files import has_locks_to_lose\n"
+        "print(has_locks_to_lose('a.db'), main(), has_locks_to_lose('a.db'))"
+    )
+    lock = OsLock(local.daemon_lock_path)  # of another daemon, so that this one ends at once
+    assert lock.try_acquire()
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", code, ws.root], capture_output=True, text=True, check=True, timeout=60
+        )
+    finally:
+        lock.release()
+
+    assert answer.stdout == "True 0 False\n"
