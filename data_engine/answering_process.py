@@ -142,6 +142,7 @@ class AnsweringProcess:
         if not self._wait(_GOODBYE_S):
             self._kill()
             self._wait(_END_S)
+        self._readers[0].join(_GOODBYE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -234,6 +235,9 @@ class KeptProcess:
 
     def close(self) -> None:
         """End the process, where there is one."""
+        if self._timer is not None and self._timer is not threading.current_thread():
+            self._timer.cancel()
+            self._timer.join(_GOODBYE_S)
         process, self.process = self.process, None
         if process is not None:
             process.close()

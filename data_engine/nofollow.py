@@ -30,6 +30,7 @@ from data_engine.platforms.files import (
     NO_WAIT,
     OWN,
     hold_folder,
+    let_go,
     let_go_of_folder,
     mount_of,
     open_shared,
@@ -241,7 +242,7 @@ def opened_file(place: OpenFolder, name: str) -> Iterator[int]:
             raise OSError(errno.EINVAL, "it is no plain file", str(place.path / name))
         yield descriptor
     finally:
-        os.close(descriptor)
+        let_go(descriptor, name)
 
 
 def move(origin: OpenFolder, name: str, target: OpenFolder, new_name: str | None = None) -> None:

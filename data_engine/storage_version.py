@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
+from data_engine.user_files import head_of
+
 OLDEST = "v1.5.0"
 """The oldest DuckDB that `pyproject.toml` allows; new databases have its format, unless a workspace sets another."""
 
@@ -102,8 +104,8 @@ def number_of(path: str | os.PathLike[str]) -> int | None:
         >>> number_of(path)
         68
     """
-    with suppress(OSError), open(path, "rb") as file:
-        head = file.read(20)
+    with suppress(OSError):
+        head = head_of(Path(path), 20)
         return int.from_bytes(head[12:20], "little") if head[8:12] == b"DUCK" else None
     return None
 

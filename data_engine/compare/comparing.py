@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import filecmp
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,10 @@ from data_engine.errors import FlowValidationError, message_of
 from data_engine.flow.batch import Batch, ItemError
 from data_engine.formatting import beginning
 from data_engine.keeping import OUR_SCHEMA
-from data_engine.platforms.files import content_of, open_to_read
+from data_engine.platforms.files import content_of
 from data_engine.record import Record, frozen
 from data_engine.secret import knows_any, masked, masked_in
+from data_engine.user_files import head_of, sha256_of, writer_of
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _LONGEST_WORDS = 60
@@ -125,7 +125,9 @@ class _Comparison:
         opaque = [side for side in (then, now) if isinstance(side, Opaque)]
         if opaque:
             notes = tuple(dict.fromkeys(side.why for side in opaque if side.why))
-            is_same = len(opaque) == 2 and filecmp.cmp(opaque[0].path, opaque[1].path, shallow=False)
+            is_same = (
+                len(opaque) == 2 and len({(os.stat(side.path).st_size, sha256_of(side.path)) for side in opaque}) == 1
+            )
             return Difference("file", *texts, is_same=is_same, notes=notes)
         return Difference("value", *texts, is_same=False, notes=(f"it is {texts[1]}, was {texts[0]}",))
 
@@ -395,11 +397,11 @@ def _read(path: Path) -> Content:
         return Json([json.loads(line) for line in content_of(path).decode().splitlines() if line.strip()])
     if kind == ".json":
         return Json(json.loads(content_of(path).decode("utf-8-sig")))
-    with open_to_read(path) as file:
-        is_duckdb = file.read(12)[8:] == b"DUCK"
-    if is_duckdb:
-        return Several(_tables_of(path))
-    return Opaque(path)
+    if head_of(path, 12)[8:] != b"DUCK":
+        return Opaque(path)
+    if (writer := writer_of(path)) is not None:
+        return Opaque(path, f"{path.name} is compared by its bytes, as it is open for writing in {writer}")
+    return Several(_tables_of(path))
 
 
 def _read_csv(path: Path, separator: str) -> pl.DataFrame:

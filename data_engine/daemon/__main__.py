@@ -39,6 +39,7 @@ from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import is_full, trouble_of, write_text_atomic
 from data_engine.ledger.ledger import Ledger
 from data_engine.locks import OsLock
+from data_engine.platforms.files import read_plainly
 from data_engine.platforms.processes import create_time_of, new_event_loop, on_end_signals
 from data_engine.unfinished import remove_unfinished
 from data_engine.version import __version__
@@ -68,6 +69,7 @@ def main() -> int:
 
     The second one, if any, is the interpreter of whoever starts it, to be recorded.
     """
+    read_plainly()
     lock: OsLock | None = None
     by_service, started_by = sys.argv[1] == "--service", None
     try:

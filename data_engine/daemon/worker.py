@@ -63,6 +63,7 @@ from data_engine.notebook.load import FlowModules
 from data_engine.platforms import parent
 from data_engine.platforms.processes import at_fork, end_session, has_children, memory_bytes, open_files, stop_timer
 from data_engine.scheduler.executor import Job, SourceRun
+from data_engine.user_files import end_reading
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 
 _TEXTS = encode({"kind": "texts"})
@@ -545,6 +546,7 @@ def leaks(own_threads: set[int], own_files: set[str], root: Path, base_bytes: in
 
     `own_threads` and `own_files` are the worker's, `root` is the workspace, `base_bytes` its memory before the first job.
     """
+    end_reading()
     reasons = [f"thread {thread.name}" for thread in threading.enumerate() if thread.ident not in own_threads]
     if has_children():
         reasons.append("a child process")

@@ -20,10 +20,10 @@ from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Trigger
 from data_engine.formatting import cli_line, first_few
 from data_engine.model import SeenSource, Signature, SourceKey, SourceState
-from data_engine.platforms.files import open_to_read
 from data_engine.platforms.names import as_listed, is_too_long, with_home
 from data_engine.record import frozen
 from data_engine.suggestions import nearest_files
+from data_engine.user_files import head_of, sha256_of
 
 _NAMED = 3
 _A_FILE = "name one file of the source folder"
@@ -162,7 +162,7 @@ def _readable(places: Sequence[Path], where: str) -> Path | None:
     try:
         file = next((path for path in places if path.is_file()), None)
         if file is not None:
-            open_to_read(file).close()
+            head_of(file, 1)
     except PermissionError as error:
         raise FlowValidationError(
             f"the source file cannot be read: {error.filename or places[0]} ({error.strerror})",
@@ -323,8 +323,7 @@ def is_unchanged(path: Path, signature: Signature) -> bool:
 def content_hash(path: str | Path) -> str | None:
     """The SHA-256 of the file's bytes; None when it cannot be read."""
     try:
-        with open_to_read(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(Path(path))
     except OSError:
         return None
 

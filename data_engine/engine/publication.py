@@ -22,14 +22,15 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from data_engine.engine.kept_tables import LIST, TargetHeldError, finish_tables
-from data_engine.engine.staged_files import CHUNK_BYTES, is_as_listed
+from data_engine.engine.staged_files import is_as_listed, sha256_of
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
 from data_engine.ledger.outputs import RunOfStage
 from data_engine.model import PublishStarted, StagedFile
 from data_engine.nofollow import OpenFolder, inside, move, opened, opened_file, remove_tree, walk
 from data_engine.platforms.drives import network_drive
-from data_engine.platforms.files import is_open_elsewhere, read_at, who_holds
+from data_engine.platforms.files import has_locks_to_lose, is_open_elsewhere, read_at, who_holds
+from data_engine.user_files import CHUNK_BYTES
 
 STAGING = ".data_engine_staging"
 HELD_S = 10.0
@@ -164,6 +165,8 @@ def _is_same(here: OpenFolder, name: str, there: OpenFolder) -> bool:
     new, old = here.facts(name), there.facts(name)
     if new is None or old is None or not stat.S_ISREG(old.st_mode) or new.st_size != old.st_size:
         return False
+    if has_locks_to_lose(name):
+        return sha256_of(here, name, new.st_size) == sha256_of(there, name, old.st_size)
     with opened_file(here, name) as source, opened_file(there, name) as other:
         offset = 0
         while data := read_at(source, CHUNK_BYTES, offset):

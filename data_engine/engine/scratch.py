@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import errno
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -35,9 +34,9 @@ from data_engine.flow.flow import Flow
 from data_engine.formatting import size_text
 from data_engine.locks import OsLock
 from data_engine.platforms.access import user_name
-from data_engine.platforms.copies import clone, copy, head_of, writer_of
-from data_engine.platforms.files import content_of, is_locked, is_open_elsewhere
+from data_engine.platforms.files import is_locked, is_open_elsewhere
 from data_engine.record import frozen
+from data_engine.user_files import apart, clone, copy, head_of, sha256_of, writer_of
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -400,14 +399,13 @@ class Scratch:
             size = os.stat(path).st_size
             if size > KEPT_BYTES:
                 return os.urandom(16).hex(), self._kept_copy(size, lambda place: clone(path, place))
-            data = content_of(path)
-            token = hashlib.blake2b(data, digest_size=16).hexdigest()
-            copy = self._copies.get(token)
-            if copy is None or not copy.path.is_file():
-                copy = self._kept_copy(size, lambda place: place.write_bytes(data) == size)
-                if copy is not None:
-                    self._copies[token] = copy
-            return token, copy
+            token = sha256_of(path)
+            kept = self._copies.get(token)
+            if kept is None or not kept.path.is_file():
+                kept = self._kept_copy(size, lambda place: copy(path, place) == size)
+                if kept is not None:
+                    self._copies[token] = kept
+            return token, kept
         return os.urandom(16).hex(), None
 
     def _kept_copy(self, size_bytes: int, make: Callable[[Path], bool]) -> KeptCopy | None:
@@ -580,6 +578,7 @@ def _is_sqlite(path: Path) -> bool:
         return False  # SQLite lets others read, also while it writes
 
 
+@apart
 def _copy_sqlite(source: Path, target: Path) -> None:
     try:
         with (

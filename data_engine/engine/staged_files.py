@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
+from data_engine import user_files
 from data_engine.model import StagedFile
 from data_engine.nofollow import FoundFile, OpenFolder, inside, opened_file
-from data_engine.platforms.files import read_at
+from data_engine.platforms.files import has_locks_to_lose
+from data_engine.user_files import digest_of
 
 HASHED_BYTES = 32 * 1024**2
 """The largest publication that is hashed. A larger one is finished by the machine that began it, and by no other."""
-
-CHUNK_BYTES = 1024**2
 
 
 def listed(
@@ -45,10 +44,7 @@ def is_as_listed(here: OpenFolder, name: str, facts: os.stat_result, file: Stage
 
 def sha256_of(place: OpenFolder, name: str, size_bytes: int) -> str:
     """The hash of the plain file's first `size_bytes`: it may grow meanwhile."""
-    digest = hashlib.sha256()
+    if has_locks_to_lose(name) and (facts := place.facts(name)) is not None:
+        return user_files.sha256_of(place.path / name, size_bytes, (facts.st_dev, facts.st_ino))
     with opened_file(place, name) as descriptor:
-        offset = 0
-        while offset < size_bytes and (data := read_at(descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)):
-            digest.update(data)
-            offset += len(data)
-    return digest.hexdigest()
+        return digest_of(descriptor, size_bytes)

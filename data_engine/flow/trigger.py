@@ -17,6 +17,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.spec import check_count
+from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 from data_engine.suggestions import nearest_name
 
@@ -269,7 +270,7 @@ def read_days(path: Path) -> frozenset[date]:
 def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
     """Read again when the file has another time or size."""
     days = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(content_of(path).decode("utf-8-sig").splitlines(), 1):
         if text := line.partition("#")[0].strip():
             day = _read_day(text)
             if day is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -50,10 +49,10 @@ from data_engine.plan.golden import (
 )
 from data_engine.plan.plan import SideError
 from data_engine.plan.sides import Side, side_error
-from data_engine.platforms.copies import copy
-from data_engine.platforms.files import content_of, open_to_read
+from data_engine.platforms.files import content_of
 from data_engine.secret import knows_any, masked
 from data_engine.status.deployed_before import find_flow
+from data_engine.user_files import copy, head_of, sha256_of
 from data_engine.workspace.machine import person
 
 if TYPE_CHECKING:
@@ -242,12 +241,6 @@ def _keep_file(name: str, path: Path, folder: Path) -> KeptFile:
     return KeptFile(name, size, sha256_of(path), is_copied)
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with open_to_read(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def source_of(golden: Golden, original: Source, folder: Path) -> Source:
     """The source to run for: the kept copy in `folder`, or the `original` where it is not kept."""
     source = golden.source
@@ -341,7 +334,7 @@ def _require_no_secret(kind: str, content: Any) -> None:
             if _holds_secret(column):
                 raise _secret(f"in its column {column.name!r}", f'leave that column out: drop=["{column.name}"]')
     elif kind == "file":
-        if masked(text := content_of(content).decode("utf-8", "replace")) != text:
+        if masked(text := head_of(Path(content), os.stat(content).st_size).decode("utf-8", "replace")) != text:
             raise _secret(f"in {Path(content).name}", "write it without the secret")
     elif masked(text := json.dumps(content, ensure_ascii=False)) != text:
         raise _secret("", "return it without the secret")

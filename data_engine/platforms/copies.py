@@ -1,6 +1,6 @@
 """Copies of files, clones where the drive can make them, and who holds a file open for writing.
 
-All of it lets go of no lock that this process has on a file: a database may be open in a cell.
+`data_engine/user_files.py` calls it for the rest of the product: in a child process where a file may be a database.
 
 Reference: ioctl_ficlone(2) (Btrfs, XFS, bcachefs, OCFS2), clonefile(2) of macOS (APFS); F_GETLK in fcntl(2).
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from data_engine.platforms.files import open_shared, read_at
+from data_engine.platforms.files import let_go, open_shared, read_at
 
 _CHUNK_BYTES = 1024**2
 
@@ -52,13 +52,17 @@ def copy(source: Path, target: Path) -> int:
 if sys.platform == "win32":
     from data_engine.platforms.files import has_writer, who_holds
 
-    def _open_here(path: Path) -> list[int]:
-        return []  # locks belong to the handle here, and stay when another one is closed
+    def is_written_here(path: Path) -> bool:
+        """Whether this process has the file open for writing, where `locked_by` does not tell."""
+        return False
+
+    def lock_again(path: Path) -> None:
+        """Nothing: a lock stays when another handle is closed."""
 
     def _clone(source: Path, target: Path) -> bool:
         return False
 
-    def writer_of(path: Path) -> str | None:
+    def locked_by(path: Path) -> str | None:
         """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
         return (who_holds(path) or "another program") if has_writer(str(path)) else None
 
@@ -66,14 +70,32 @@ else:
     import fcntl
     import struct
 
+    from data_engine.platforms.files import own_descriptors
+
     _FLOCK, _KIND, _HOLDER = ("hhqqi4x", 0, 4) if sys.platform == "linux" else ("qqihh", 3, 2)
     """The fields of `struct flock`, and which of them are the kind of the lock and the number of its holder."""
 
-    def writer_of(path: Path) -> str | None:
-        """The program that holds the file open for writing, in words; None when none does, as far as the system tells."""
-        for own in _open_here(path):  # locks do not tell, they are between processes
-            if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
-                return f"this process ({os.getpid()})"
+    def is_written_here(path: Path) -> bool:
+        """Whether this process has the file open for writing, where `locked_by` does not tell: locks are between processes."""
+        return bool(_to_write(path))
+
+    def lock_again(path: Path) -> None:
+        """Take DuckDB's lock for what this process has open for writing anew, after DuckDB itself has let go of it."""
+        with suppress(OSError):  # another process was quicker
+            for own in _to_write(path):
+                fcntl.lockf(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _to_write(path: Path) -> list[int]:
+        with suppress(OSError):
+            return [
+                own
+                for own in own_descriptors(os.stat(path))
+                if fcntl.fcntl(own, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)
+            ]
+        return []
+
+    def locked_by(path: Path) -> str | None:
+        """The program that has a lock to write the file, in words; None when none does, as far as the system tells."""
         request = struct.pack(_FLOCK, *(fcntl.F_RDLCK if field == _KIND else 0 for field in range(5)))
         with _opened(path) as descriptor:
             try:
@@ -93,27 +115,7 @@ else:
                     return False
             return True
 
-        def _open_here(path: Path) -> list[int]:
-            """The descriptors that this process has of the file."""
-            descriptors = []
-            with suppress(OSError):
-                facts = os.stat(path)
-                for name in os.listdir("/proc/self/fd"):
-                    with suppress(OSError, ValueError):
-                        its = os.stat(f"/proc/self/fd/{name}")
-                        if (its.st_ino, its.st_dev) == (facts.st_ino, facts.st_dev):
-                            descriptors.append(int(name))
-            return descriptors
-
     else:
-
-        def _open_here(path: Path) -> list[int]:
-            """The descriptors that this process has of the file."""
-            import psutil
-
-            with suppress(OSError, psutil.Error):
-                return [file.fd for file in psutil.Process().open_files() if os.path.samefile(file.path, path)]
-            return []
 
         def _clone(source: Path, target: Path) -> bool:
             import ctypes
@@ -124,7 +126,7 @@ else:
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """The first bytes of the file; no lock that this process has on it is let go.
+    """The first bytes of the file.
 
     Raises:
         OSError: it cannot be read.
@@ -135,26 +137,11 @@ def head_of(path: Path, size: int) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the file: one that this process has already, where it has one.
-
-    Closing any other would let go of all locks that this process has on the file, SQLite's and DuckDB's too (fcntl(2)).
-    """
-    if (own := next(filter(_is_readable, _open_here(path)), None)) is not None:
-        yield own
-        return
     descriptor = open_shared(path, os.O_RDONLY)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
-
-
-def _is_readable(descriptor: int) -> bool:
-    try:
-        read_at(descriptor, 1, 0)
-    except OSError:  # it is there to write only
-        return False
-    return True
+        let_go(descriptor, path)
 
 
 def _named(pid: int) -> str:

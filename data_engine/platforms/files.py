@@ -41,6 +41,15 @@ _SYMLINK, _JUNCTION = 0xA000_000C, 0xA000_0003
 
 _NAMED = 2
 
+_HEAD_BYTES = 16
+_BESIDE = ("-wal", "-shm", "-journal")
+_database_suffixes = {*".duckdb .ddb .db .db3 .sqlite .sqlite3 .sl3 .s3db .gpkg .mbtiles .wal".split()}
+"""Of names that databases have; those of others whose first bytes this process has seen are added."""
+_keeps_locks = not _ON_WINDOWS
+"""On Windows a lock belongs to the handle, and stays when another one is closed."""
+_kept: list[int] = []
+"""The descriptors of databases that stay open."""
+
 
 def in_text(holders: Sequence[tuple[int, str]]) -> str | None:
     """Processes, each by its number and name, as a message names them; None of none.
@@ -165,6 +174,9 @@ if sys.platform == "win32":
             _win32.close_handle(handle)
         return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
 
+    def close_kept() -> None:
+        """Nothing: none is kept."""
+
     def _is_refused(path: str, access: int, *, denied: int = 0) -> bool:
         """Whether the file cannot be opened so, because of how somebody else has it open."""
         try:
@@ -257,6 +269,23 @@ else:
     def changed_ns(path: str, facts: os.stat_result) -> int:
         """When the file or folder was last changed in any way, also by a program that sets its time back."""
         return facts.st_ctime_ns
+
+    def own_descriptors(facts: os.stat_result) -> list[int]:
+        """The descriptors that this process has of the file with these facts; none where the system does not tell."""
+        numbers = os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else []
+        return [number for number in map(int, numbers) if _is_of(number, facts)]
+
+    def _is_of(number: int, facts: os.stat_result) -> bool:
+        with suppress(OSError):  # it is closed by now
+            return os.path.samestat(os.fstat(number), facts)
+        return False
+
+    def close_kept() -> None:
+        """Close the descriptors that `let_go` kept, but those of files that something else here has open. For when no author's code runs."""
+        for kept in list(_kept):
+            if {kept} <= {*own_descriptors(os.fstat(kept))} <= {*_kept}:
+                _kept.remove(kept)
+                os.close(kept)
 
 
 def lock(descriptor: int) -> None:
@@ -357,13 +386,29 @@ def is_link(path: str) -> bool:
     return False
 
 
+class _SharedFile(io.FileIO):
+    def __init__(self, path: str | Path) -> None:
+        self._path, descriptor = path, open_shared(path, os.O_RDONLY)
+        try:
+            super().__init__(descriptor, closefd=False)
+        except OSError as error:  # it is a folder
+            os.close(descriptor)
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+    def close(self) -> None:
+        if not self.closed:
+            descriptor = self.fileno()
+            super().close()
+            let_go(descriptor, self._path)
+
+
 def open_to_read(path: str | Path) -> io.BufferedReader:
     """The bytes of a file that is not ours alone, while which is open others may write, rename and delete it, on Windows too.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return io.BufferedReader(io.FileIO(path, opener=open_shared))
+    return io.BufferedReader(_SharedFile(path))
 
 
 def content_of(path: str | Path) -> bytes:
@@ -372,8 +417,55 @@ def content_of(path: str | Path) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    with io.FileIO(path, opener=open_shared) as file:
+    with _SharedFile(path) as file:
         return file.readall()
+
+
+def has_locks_to_lose(path: str | Path) -> bool:
+    """Whether this process must not open and close the file, whose name is that of a database: it may have locks on it.
+
+    Example:
+        >>> has_locks_to_lose("sales.csv")
+        False
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    return _keeps_locks and (suffix in _database_suffixes or suffix.endswith(_BESIDE))
+
+
+def read_plainly() -> None:
+    """Let this process, which runs no author's code and has no database open, open and close databases as other files."""
+    global _keeps_locks
+    _keeps_locks = False
+
+
+def let_go(descriptor: int, path: str | Path) -> None:
+    """Close a descriptor that was opened to read `path`. One of a database stays open while the file is there, where closing it would
+    let go of all locks that this process has on the file.
+
+    Reference: fcntl(2), "Advisory record locking"; https://www.sqlite.org/howtocorrupt.html
+    """
+    if not _keeps_locks or not is_database(_head(descriptor)):
+        os.close(descriptor)
+        return
+    _database_suffixes.add(os.path.splitext(path)[1].lower())
+    for kept in list(_kept):
+        with suppress(OSError, ValueError):  # another thread closes it
+            if not os.fstat(kept).st_nlink:
+                _kept.remove(kept)
+                os.close(kept)
+    _kept.append(descriptor)
+
+
+def is_database(head: bytes) -> bool:
+    """Whether a file that begins so is a database of DuckDB or SQLite."""
+    return head[8:12] == b"DUCK" or head.startswith(b"SQLite format 3\0")
+
+
+def _head(descriptor: int) -> bytes:
+    try:
+        return read_at(descriptor, _HEAD_BYTES, 0)
+    except OSError:  # a pipe has none
+        return b""
 
 
 def mount_of(descriptor: int) -> bytes:

@@ -16,6 +16,7 @@ from data_engine.notebook.compile import compile_notebook
 from data_engine.notebook.flow_files import not_flows, notebooks_in_subfolders, require_parsed
 from data_engine.notebook.import_lint import module_warnings
 from data_engine.notebook.read import read_cells
+from data_engine.platforms.files import content_of
 from data_engine.proof.verdict_store import compared, last_verdict, unsettled, with_unsettled
 from data_engine.status.deployed_before import find_flow
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Part, plain, table
@@ -213,7 +214,7 @@ def _notebook_facts(compiled: CompiledNotebook, warned: Sequence[ModuleWarning])
 def cell_lines(path: Path) -> dict[int, list[str]]:
     """The lines of each code cell of the notebook as it is saved, by cell number; none when it cannot be read."""
     try:
-        return {cell.number: cell.text.split("\n") for cell in read_cells(path.read_bytes(), path=path)}
+        return {cell.number: cell.text.split("\n") for cell in read_cells(content_of(path), path=path)}
     except (OSError, FlowValidationError):
         return {}
 

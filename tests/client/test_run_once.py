@@ -157,10 +157,10 @@ def test_a_source_that_may_not_be_read_is_refused_before_the_first_step(
     """With what helps; the system's own error would come from the reader of some step."""
     secret = ws.source("in/secret.csv")
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, size: int) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("data_engine.engine.candidates.open_to_read", refuse)
+    monkeypatch.setattr("data_engine.engine.candidates.head_of", refuse)
     flow = Flow(group="G").watch(mode="manual", source=ws.root / "in").step(print)
 
     with pytest.raises(FlowValidationError) as caught:

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from data_engine.engine.scratch import copy_database
-from data_engine.platforms.copies import writer_of
+from data_engine.user_files import writer_of
 
 
 def test_a_database_is_copied_while_it_is_read_and_not_while_it_is_written(tmp_path: Path) -> None:

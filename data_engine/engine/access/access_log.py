@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from data_engine.engine.access.code import library_folders
-from data_engine.platforms.copies import head_of
 from data_engine.platforms.files import changed_ns
 from data_engine.record import frozen
+from data_engine.user_files import head_of
 
 Kind = Literal["content", "stat", "kind", "folder", "names", "entries", "link", "database", "tree"]
 """What of a path was read: its content; all its facts; what it is, or only whether it is a folder; a folder's names, or its entries

@@ -27,6 +27,7 @@ from data_engine.engine.access.file_events import (
     guards_here,
 )
 from data_engine.engine.access.writers import filling
+from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 
 _WRITES = ("copy", "export", "import", "attach", "execute", "set", "pragma", "logging", "profiling", "secret", "query")
@@ -387,8 +388,7 @@ class _Judge:
         for name in ("schema.sql", "load.sql") if folder is not None else ():
             with not_logged():
                 try:
-                    with open(os.path.join(str(folder), name), encoding="utf-8") as file:
-                        text = file.read()
+                    text = content_of(os.path.join(str(folder), name)).decode()
                 except (OSError, ValueError):
                     continue
             for statement in _statements(self._connection, text):

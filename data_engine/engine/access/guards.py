@@ -30,6 +30,7 @@ from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.files import files_below, identity_of, write_text_atomic
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
+from data_engine.platforms.files import content_of
 from data_engine.platforms.names import compared, lead_of, real_path, real_path_of_file
 
 
@@ -482,7 +483,7 @@ class PreviewFiles:
         with suppress(OSError, ValueError, TypeError):
             return {
                 str(path): (int(size), int(time_ns))
-                for path, (size, time_ns) in json.loads(self._file.read_bytes()).items()
+                for path, (size, time_ns) in json.loads(content_of(self._file)).items()
             }
         return {}
 

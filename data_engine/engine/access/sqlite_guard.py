@@ -18,6 +18,7 @@ from typing import Any
 from data_engine.engine.access.access_log import is_not_logged, not_logged
 from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard, about_to_write, guards_here
 from data_engine.engine.access.guards import database_file
+from data_engine.user_files import head_of
 
 _CHANGES = frozenset({1, 2, 7, 8, 9, 10, 11, 16, 17, 18, 23, 26, 27, 28, 29, 30})
 """SQLite's codes of actions that change a database: rows, tables, indexes, views and triggers that are not temporary."""
@@ -73,8 +74,8 @@ def _original(sqlite3: Any) -> Any:
 
 
 def _can_be_read_only(path: str) -> bool:
-    with not_logged(), suppress(OSError), open(path, "rb") as file:
-        is_wal = file.read(20)[18:20] == b"\2\2"
+    with not_logged(), suppress(OSError):
+        is_wal = head_of(Path(path), 20)[18:20] == b"\2\2"
         return not is_wal or os.path.exists(f"{path}-wal")
     return True
 

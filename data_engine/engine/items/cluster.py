@@ -44,6 +44,7 @@ from data_engine.errors import ClusterError
 from data_engine.files import rename_folder
 from data_engine.flow.control import ItemCall, ItemMap, RunInterrupted
 from data_engine.keeping import keeping, of_item
+from data_engine.platforms.files import content_of
 from data_engine.storage_version import lead_below
 
 _CHECK_EVERY_S = 0.1
@@ -270,7 +271,7 @@ def _modules_of(call: Any, package: str, task: Task, run: str) -> ChunkedMap:
     content = contents[owner]
     paths = [*content.glob("*.py"), *(path for path in content.glob("flow_helpers/**/*") if path.is_file())]
     files = {
-        path.relative_to(content).as_posix(): path.read_bytes() for path in paths if "__pycache__" not in path.parts
+        path.relative_to(content).as_posix(): content_of(path) for path in paths if "__pycache__" not in path.parts
     }
     return ChunkedMap(run, task, owner, files)
 

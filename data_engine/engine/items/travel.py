@@ -40,6 +40,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.locations import IN_PLACE, Places
 from data_engine.flow.parameters import GivenParams
 from data_engine.keeping import Order
+from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 
 LARGE_BYTES = 10 * 1024 * 1024
@@ -104,10 +105,8 @@ def unpack(parcel: Payload, *, is_last: bool = True, root: Path | None = None) -
     if parcel.file is None:
         return _Unpickler(io.BytesIO(parcel.data), buffers=parcel.buffers, root=root).load()
     content = bytearray(os.path.getsize(parcel.file))
-    with open(parcel.file, "rb", buffering=0) as stream:
-        left = memoryview(content)
-        while left and (count := stream.readinto(left)):
-            left = left[count:]
+    with open_to_read(parcel.file) as stream:
+        stream.readinto(content)
     if is_last:
         with suppress(OSError):
             os.unlink(parcel.file)

@@ -22,6 +22,7 @@ from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
 from data_engine.keeping import OUR_SCHEMA, keeping
+from data_engine.platforms.copies import lock_again
 from data_engine.platforms.files import is_locked, who_holds
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer, make_database, wanted_version
@@ -397,6 +398,10 @@ def _connect(
             if read_only:
                 with suppress(duckdb.Error):
                     return duckdb.connect(str(path))
+            raise
+        except duckdb.Error:
+            # Where another connection of this process has it attached, DuckDB has closed a descriptor of it before it refused this one.
+            lock_again(path)
             raise
         # compact_database may have put a new file in place between the opening and the lock.
         if read_only or before is None or before == identity_of(path):
