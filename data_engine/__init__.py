@@ -25,6 +25,7 @@ The floors of the package; imports only point down:
     1  helpers/               a leaf for authors: DuckDB, Polars, schemas, workbooks; uses floor 0 only
     0  after_import.py errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
     0  platforms/             what differs between Linux, macOS and Windows
+    0  database_copy.py       one consistent copy of a database, in a process of its own
     0  answering_process.py   processes of our own that are asked, and end with whoever asks
     0  version.py argument_checks.py suggestions.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
     0  keeping.py            what a run gives the helpers that write tables

@@ -7,7 +7,9 @@ Reference: https://duckdb.org/docs/stable/connect/concurrency
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,6 +52,7 @@ _READ_AS = {
 """SQL for what comes of a column of a type that Polars lacks; on its own it would cut such values, or panic."""
 _NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_SILENT_S = 1.0
 _FREE_LOOKS = 6
 """In a row that find a file free which could not be opened just before: others who open it in turn may each have let go of it."""
 _writers: dict[Path, threading.Lock] = {}
@@ -385,11 +388,17 @@ def _connect(
             make_database(str(path), wanted_version())
         try:
             conn = duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
-        except duckdb.ConnectionException:
+        except duckdb.ConnectionException as error:
             # A connection of this process has the file open the other way. A read joins it: that takes no further lock.
             if read_only:
                 with suppress(duckdb.Error):
                     return duckdb.connect(str(path))
+                if keeping.get() is None:  # in a run another thread may close it in a moment
+                    raise DatabaseBusyError(
+                        f"{path} is open in this process with other settings: {str(error).splitlines()[0]}",
+                        where=str(path),
+                        fix="close that connection, or read through it",
+                    ) from error
             raise
         # compact_database may have put a new file in place between the opening and the lock.
         if read_only or before is None or before == identity_of(path):
@@ -410,6 +419,7 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
 
     pause_s = _FIRST_PAUSE_S
     free_looks = 0
+    silent_until_s = time.monotonic() + _SILENT_S if keeping.get() is None else math.inf
     while True:
         try:
             if (conn := open_it()) is not None:
@@ -427,6 +437,9 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
                 raise
         if time.monotonic() + pause_s > deadline_s:
             raise _in_use(path, reason)
+        if time.monotonic() > silent_until_s:
+            silent_until_s = math.inf
+            print(f"waiting for {path.name}: {reason.splitlines()[0]}", file=sys.stderr)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
