@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from data_engine.answering_process import ParentProcess
 from data_engine.platforms.copies import clone, writer_of
-from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere, open_shared, read_at, who_holds
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere, open_shared, read_at
 
 PIECE_BYTES = 8 * 1024**2
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery", "-wal", "-journal")
@@ -79,9 +79,7 @@ def look(database: Path) -> Look:
                 digest.update(repr((part.name, facts.st_size, facts.st_mtime_ns, head, end)).encode())
                 size += facts.st_size
     except OSError as error:
-        if not is_open_elsewhere(error):
-            raise
-        return Look(writer=who_holds(database) or _SOMEBODY)
+        return _while_written(database, error)
     return Look(digest.hexdigest(), size, writer)
 
 
@@ -125,14 +123,19 @@ def take(database: Path, target: Path, limit_bytes: int, piece_bytes: int = PIEC
     except _WriterCameError:
         return Look(writer=look(database).writer or _SOMEBODY)
     except OSError as error:
-        if not is_open_elsewhere(error):
-            raise
-        return Look(writer=who_holds(database) or _SOMEBODY)
+        return _while_written(database, error)
     if trouble := _why_not_opened(target, is_sqlite=is_sqlite):
         return before._replace(trouble=trouble)
     for path in _parts(target):
         path.chmod(0o400)
     return before._replace(is_copied=True)
+
+
+def _while_written(database: Path, error: OSError) -> Look:
+    """What is seen where a writer is why a file could not be opened: it has that open, or removed a log."""
+    if not is_open_elsewhere(error) and not (isinstance(error, FileNotFoundError) and database.is_file()):
+        raise error
+    return Look(writer=writer_of(database) or _SOMEBODY)
 
 
 def answer(parent: ParentProcess) -> None:

@@ -137,23 +137,19 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
             is_own = f"process {os.getpid()})" in seen.writer
             if is_own and is_own_read:
                 return database
+            writer = "this process" if is_own else seen.writer
             if copies and (path := copies[0].give(copies[0].current_s)) is not None:
-                _tell_age(database, seen.writer, copies[0])
+                age = duration_text(max(0.0, time.time() - copies[0].current_s))
+                print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=sys.stderr)
                 return path
             if is_own or time.monotonic() > deadline_s:
                 raise DatabaseWrittenError(
-                    f"{database.name} is open for writing in {'this process' if is_own else seen.writer}, and there is no copy of it"
-                    " on this machine yet",
+                    f"{database.name} is open for writing in {writer}, and there is no copy of it on this machine yet",
                     where=str(database),
                     fix="try again when it has ended; or read production's own file, which then cannot be written:"
                     f' Workspace.database("{database.name}", live=True)',
                 )
             time.sleep(_PAUSE_S)
-
-
-def _tell_age(database: Path, writer: str, copy: ReadCopy) -> None:
-    age = duration_text(max(0.0, time.time() - copy.current_s))
-    print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=sys.stderr)
 
 
 class _Store:

@@ -173,12 +173,14 @@ class Scratch:
         return self.database(path, read_only=True)
 
     def _read_copy_of(self, final: Path) -> Path:
-        self.read_database(final)
-        if not final.is_file():
-            return final
-        copies: list[Path] = []
-        self._bring(lambda: copies.append(self._read_copy(final)))
-        return copies[0]
+        paths: list[Path] = []
+
+        def bring() -> None:
+            self.read_database(final)
+            paths.append(self._read_copy(final) if final.is_file() else final)
+
+        self._bring(bring)
+        return paths[0]
 
     def final(self, path: Path) -> Path:
         """The file of production; a path outside of scratch as it is."""
