@@ -75,6 +75,11 @@ in_cells: list[Callable[[Path], Path]] = []
 _live: set[Path] = set()
 
 
+def is_looking() -> bool:
+    """Whether this context is a preview, or a cell outside of runs."""
+    return keeping.get() is None and (read_from.get() is not None or bool(in_cells))
+
+
 def file_to_read(database: Path) -> Path:
     """The file that a helper reads for a database: in previews and cells perhaps a copy, in a run itself.
 

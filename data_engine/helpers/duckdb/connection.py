@@ -24,7 +24,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
-from data_engine.keeping import OUR_SCHEMA, keeping
+from data_engine.keeping import OUR_SCHEMA, is_looking, keeping
 from data_engine.platforms.files import is_locked
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer, make_database, wanted_version
@@ -393,7 +393,7 @@ def _connect(
             if read_only:
                 with suppress(duckdb.Error):
                     return duckdb.connect(str(path))
-                if keeping.get() is None:  # in a run another thread may close it in a moment
+                if is_looking():  # in a run another thread may close it in a moment
                     raise DatabaseBusyError(
                         f"{path} is open in this process with other settings: {str(error).splitlines()[0]}",
                         where=str(path),
@@ -419,7 +419,7 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
 
     pause_s = _FIRST_PAUSE_S
     free_looks = 0
-    silent_until_s = time.monotonic() + _SILENT_S if keeping.get() is None else math.inf
+    silent_until_s = time.monotonic() + _SILENT_S if not to_write and is_looking() else math.inf
     while True:
         try:
             if (conn := open_it()) is not None:
