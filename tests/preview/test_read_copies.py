@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from data_engine import Workspace, keeping
+from data_engine import Workspace, database_copy, keeping
 from data_engine.database_copy import look, take
 from data_engine.engine import read_copies
 from data_engine.errors import FlowValidationError, NotebookCompileError
@@ -117,6 +117,29 @@ def test_each_copy_is_one_state_and_no_writer_is_refused(tmp_path: Path) -> None
     assert thrown_away
 
 
+def test_a_copy_during_which_a_writer_came_is_thrown_away(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that has gone again, and left size and time as they were."""
+    database = ws.layout.databases_dir / "mart.duckdb"
+    facts, pieces = database.stat(), 0
+
+    def read_at(descriptor: int, size: int, offset: int) -> bytes:
+        nonlocal pieces
+        pieces += size == 50_000
+        if pieces == 3 and size == 50_000:
+            write(ws)
+            os.truncate(database, facts.st_size)
+            os.utime(database, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        return os.pread(descriptor, size, offset)
+
+    monkeypatch.setattr(database_copy, "clone", lambda source, target: False)
+    monkeypatch.setattr(database_copy, "read_at", read_at)
+
+    taken = take(database, tmp_path / "mart.duckdb", 10**9, piece_bytes=50_000)
+    assert (taken.is_copied, taken.writer) == (False, "another program")
+
+
 def test_a_copy_holds_what_only_the_log_has(ws: Workspace, tmp_path: Path) -> None:
     """Of DuckDB after its writer was killed, of SQLite while it is open."""
     database = ws.layout.databases_dir / "mart.duckdb"
@@ -152,7 +175,7 @@ def test_a_change_is_seen_by_the_content_though_no_time_shows_it(ws: Workspace) 
     first, database = ws.database("mart.duckdb"), ws.layout.databases_dir / "mart.duckdb"
     facts = database.stat()
     write(ws)
-    os.truncate(database, facts.st_size) if database.stat().st_size > facts.st_size else None
+    os.truncate(database, facts.st_size)
     os.utime(database, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
     assert look(database).state != first.parent.name.partition("-")[2]
