@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from io import FileIO
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -124,17 +125,19 @@ def test_a_copy_during_which_a_writer_came_is_thrown_away(
     database = ws.layout.databases_dir / "mart.duckdb"
     facts, pieces = database.stat(), 0
 
-    def read_at(descriptor: int, size: int, offset: int) -> bytes:
-        nonlocal pieces
-        pieces += size == 50_000
-        if pieces == 3 and size == 50_000:
-            write(ws)
-            os.truncate(database, facts.st_size)
-            os.utime(database, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-        return os.pread(descriptor, size, offset)
+    class Reader(FileIO):
+        def readinto(self, room: Any) -> int:
+            nonlocal pieces
+            pieces += 1
+            if pieces == 3:
+                write(ws)
+                os.truncate(database, facts.st_size)
+                os.utime(database, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+            return super().readinto(room)
 
     monkeypatch.setattr(database_copy, "clone", lambda source, target: False)
-    monkeypatch.setattr(database_copy, "read_at", read_at)
+    monkeypatch.setattr(database_copy, "FileIO", Reader)
+    monkeypatch.setattr(database_copy, "_copy_in_kernel", lambda *_: 0)
 
     taken = take(database, tmp_path / "mart.duckdb", 10**9, piece_bytes=50_000)
     assert (taken.is_copied, taken.writer) == (False, "another program")
