@@ -23,7 +23,7 @@ from data_engine.database_copy import Look
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import FlowValidationError
-from data_engine.files import resolve
+from data_engine.files import rename_folder, resolve
 from data_engine.flow.paths import inside
 from data_engine.formatting import duration_text, first_few, size_text
 from data_engine.keeping import is_live, keeping, read_from, read_live
@@ -41,10 +41,6 @@ _GIVEN_S = 10.0
 _ELSEWHERE = "another program of this machine, which copies it,"
 
 _process = KeptProcess(lambda: AnsweringProcess("data_engine.database_copy:answer"), _IDLE_S)
-
-
-class DatabaseWrittenError(FlowValidationError):
-    """A program writes the database, and there is no earlier copy of it."""
 
 
 @frozen
@@ -117,7 +113,7 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
     `is_own_read` a database that this process itself has open to write is read as it is.
 
     Raises:
-        DatabaseWrittenError: there is no copy yet, and it is still written after `WAIT_FOR_FIRST_S`; says by whom.
+        DatabaseBusyError: there is no copy yet, and it is still written after `WAIT_FOR_FIRST_S`; says by whom.
         FlowValidationError: it is too large, cannot be read, or a copy cannot be kept.
     """
     with not_logged():
@@ -131,9 +127,12 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
                 if current is not None and (path := current.give(time.time())) is not None:
                     return path
                 seen = store.make(copies)
+                copies = store.copies()
+                made = next((copy for copy in copies if seen.is_copied and copy.state == seen.state), None)
+                if made is not None and (path := made.give(time.time())) is not None:
+                    return path  # though it may have changed again
                 if seen.writer is None:
                     continue
-                copies = store.copies()
             is_own = f"process {os.getpid()})" in seen.writer
             if is_own and is_own_read:
                 return database
@@ -143,7 +142,9 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
                 print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=sys.stderr)
                 return path
             if is_own or time.monotonic() > deadline_s:
-                raise DatabaseWrittenError(
+                from data_engine.helpers.duckdb.connection import DatabaseBusyError
+
+                raise DatabaseBusyError(
                     f"{database.name} is open for writing in {writer}, and there is no copy of it on this machine yet",
                     where=str(database),
                     fix="try again when it has ended; or read production's own file, which then cannot be written:"
@@ -170,8 +171,10 @@ class _Store:
         return self._ask(str(self.database))
 
     def copies(self) -> list[ReadCopy]:
-        """Its copies, the newest first."""
-        return sorted(_copies_in(self.folder), key=lambda copy: copy.made_s, reverse=True)
+        """Its copies, the newest first, without those that the machine may not have written whole before it started."""
+        booted_s = time.time() - boot_clock()
+        copies = [copy for copy in _copies_in(self.folder) if copy.made_s > booted_s]
+        return sorted(copies, key=lambda copy: copy.made_s, reverse=True)
 
     def make(self, known: list[ReadCopy]) -> Look:
         """Make a copy, unless another process has made one since these were `known`; what was seen then, with who kept it from that.
@@ -193,7 +196,7 @@ class _Store:
                 if seen.is_copied:
                     (making / "seen").touch()
                     made = self.folder / f"{time.time_ns():020d}-{seen.state}"
-                    making.rename(made)
+                    rename_folder(making, made)
                     _make_room(self.root, made, self.settings.cache_bytes)
             finally:
                 _remove(self.root, making)
@@ -238,7 +241,7 @@ def _copies_in(folder: Path) -> Iterator[ReadCopy]:
 
 
 def _make_room(root: Path, made: Path, limit_bytes: int) -> None:
-    """Remove what was not given for long, what the machine may not have written whole before it started, and the oldest beyond the limit."""
+    """Remove what was made before the machine started or not given for long, and beyond the limit what was not given for longest."""
     now_s = time.time()
     copies = [copy for folder in root.iterdir() for copy in _copies_in(folder)]
     left_bytes = sum(copy.size_bytes for copy in copies)

@@ -206,7 +206,7 @@ def test_a_first_copy_waits_and_then_names_the_writer(ws: Workspace, monkeypatch
     monkeypatch.setattr(read_copies, "WAIT_FOR_FIRST_S", 0.2)
     with (
         writer(ws.layout.databases_dir / "other.duckdb") as process,
-        pytest.raises(read_copies.DatabaseWrittenError) as caught,
+        pytest.raises(DatabaseBusyError) as caught,
     ):
         ws.database("other.duckdb")
     assert os.name == "nt" or f"(process {process.pid})" in caught.value.what
