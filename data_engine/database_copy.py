@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from data_engine.answering_process import ParentProcess
 from data_engine.platforms.copies import clone, writer_of
-from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, is_open_elsewhere, open_shared, read_at
+from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, copy_range, is_open_elsewhere, open_shared, read_at
 
 PIECE_BYTES = 8 * 1024**2
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery", "-wal", "-journal")
@@ -178,7 +178,7 @@ def _copy(source: Path, target: Path, piece_bytes: int) -> None:
             started_s = time.perf_counter()
             with FileIO(open_shared(source, os.O_RDONLY)) as reader:
                 facts = os.fstat(reader.fileno())
-                copied = _copy_in_kernel(reader, writer, piece_bytes, offset)
+                copied = copy_range(reader.fileno(), writer.fileno(), piece_bytes, offset)
                 reader.seek(offset)
                 piece = room[: 0 if copied else reader.readinto(room)]
             took_s = time.perf_counter() - started_s
@@ -194,14 +194,6 @@ def _copy(source: Path, target: Path, piece_bytes: int) -> None:
             if not CAN_REPLACE_OPEN_FILES:  # nor can a writer open what is open here
                 time.sleep(took_s)
     os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-def _copy_in_kernel(reader: FileIO, writer: FileIO, size: int, offset: int) -> int:
-    """Let the system copy up to so many bytes at that place; how many it did, 0 where it cannot."""
-    if hasattr(os, "copy_file_range"):
-        with suppress(OSError):  # from one drive to another, or a file server that cannot
-            return os.copy_file_range(reader.fileno(), writer.fileno(), size, offset, offset)
-    return 0
 
 
 def _back_up(source: Path, target: Path, piece_bytes: int) -> None:

@@ -137,7 +137,7 @@ def test_a_copy_during_which_a_writer_came_is_thrown_away(
 
     monkeypatch.setattr(database_copy, "clone", lambda source, target: False)
     monkeypatch.setattr(database_copy, "FileIO", Reader)
-    monkeypatch.setattr(database_copy, "_copy_in_kernel", lambda *_: 0)
+    monkeypatch.setattr(database_copy, "copy_range", lambda *_: 0)
 
     taken = take(database, tmp_path / "mart.duckdb", 10**9, piece_bytes=50_000)
     assert (taken.is_copied, taken.writer) == (False, "another program")
