@@ -1,7 +1,7 @@
 """Read copies: the databases of a workspace as they were when nobody wrote, kept on this machine for cells and previews.
 
-A folder per database holds its copies, each in a folder that is named by when it was made and the state it stands for. In it the empty
-file `seen` has two times: accessed, when the copy was last given; modified, when it was last known to be as the database is.
+A folder per database holds its copies, each in a folder that is named by when it was made and the state it stands for. In it two empty
+files keep times: `given`, when the copy was last given; `seen`, when it was last known to be as the database is.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _IDLE_S = 300.0
 _KEPT_S = 7 * 24 * 3600.0
 _GIVEN_S = 10.0
 """A copy that was given so short a time ago may not be open yet: it is not removed to make room."""
+_TIMES = ("given", "seen")
 _ELSEWHERE = "another program of this machine, which copies it,"
 
 _process = KeptProcess(lambda: AnsweringProcess("data_engine.database_copy:answer"), _IDLE_S)
@@ -63,10 +64,11 @@ class ReadCopy:
         """When it was made."""
         return int(self.folder.name.partition("-")[0]) / 1e9
 
-    def give(self, current_s: float) -> Path | None:
-        """Its path, for a reader of now; None where it was removed meanwhile. `current_s` is when the database was last seen to be so."""
+    def give(self, *, is_current: bool) -> Path | None:
+        """Its path, for a reader of now; None where it was removed meanwhile. `is_current`: the database was just seen to be so."""
         try:
-            os.utime(self.folder / "seen", (time.time(), current_s))
+            for name in _TIMES if is_current else _TIMES[:1]:
+                os.utime(self.folder / name)
         except OSError:
             return None
         return self.folder / self.name
@@ -124,12 +126,12 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
             copies = store.copies()
             if seen.writer is None:
                 current = next((copy for copy in copies if copy.state == seen.state), None)
-                if current is not None and (path := current.give(time.time())) is not None:
+                if current is not None and (path := current.give(is_current=True)) is not None:
                     return path
                 seen = store.make(copies)
                 copies = store.copies()
                 made = next((copy for copy in copies if seen.is_copied and copy.state == seen.state), None)
-                if made is not None and (path := made.give(time.time())) is not None:
+                if made is not None and (path := made.give(is_current=True)) is not None:
                     return path  # though it may have changed again
                 if seen.writer is None:
                     continue
@@ -137,7 +139,7 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
             if is_own and is_own_read:
                 return database
             writer = "this process" if is_own else seen.writer
-            if copies and (path := copies[0].give(copies[0].current_s)) is not None:
+            if copies and (path := copies[0].give(is_current=False)) is not None:
                 age = duration_text(max(0.0, time.time() - copies[0].current_s))
                 print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=sys.stderr)
                 return path
@@ -194,7 +196,8 @@ class _Store:
             try:
                 seen = self._ask(str(self.database), str(making / self.database.name), self.settings.copy_limit_bytes)
                 if seen.is_copied:
-                    (making / "seen").touch()
+                    for name in _TIMES:
+                        (making / name).touch()
                     made = self.folder / f"{time.time_ns():020d}-{seen.state}"
                     rename_folder(making, made)
                     _make_room(self.root, made, self.settings.cache_bytes)
@@ -234,10 +237,11 @@ def _copies_in(folder: Path) -> Iterator[ReadCopy]:
         for entry in folder.iterdir():
             with suppress(OSError):
                 if entry.name[:1].isdigit():
-                    seen, files = os.stat(entry / "seen"), [path for path in entry.iterdir() if path.name != "seen"]
+                    given_s, seen_s = (os.stat(entry / name).st_mtime for name in _TIMES)
+                    files = [path for path in entry.iterdir() if path.name not in _TIMES]
                     size_bytes = sum(path.stat().st_size for path in files)
                     name = min((path.name for path in files), key=len)  # a log has a longer name
-                    yield ReadCopy(entry, name, size_bytes, seen.st_atime, seen.st_mtime)
+                    yield ReadCopy(entry, name, size_bytes, given_s, seen_s)
 
 
 def _make_room(root: Path, made: Path, limit_bytes: int) -> None:
