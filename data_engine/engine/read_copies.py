@@ -119,6 +119,7 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
         FlowValidationError: it is too large, cannot be read, or a copy cannot be kept.
     """
     with not_logged():
+        database = resolve(database)
         store = _Store(home, database)
         deadline_s = time.monotonic() + WAIT_FOR_FIRST_S
         while True:
@@ -149,8 +150,7 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
                 raise DatabaseBusyError(
                     f"{database.name} is open for writing in {writer}, and there is no copy of it on this machine yet",
                     where=str(database),
-                    fix="try again when it has ended; or read production's own file, which then cannot be written:"
-                    f' Workspace.database("{database.name}", live=True)',
+                    fix=f"try again when it has ended; or {store.live}",
                 )
             time.sleep(_PAUSE_S)
 
@@ -161,6 +161,12 @@ class _Store:
     def __init__(self, home: LocalWorkspace, database: Path) -> None:
         self.database = database
         self.settings = home.settings().preview
+        name = database.relative_to(resolve(home.databases)).as_posix()
+        self.live = (
+            f'read production\'s own file, which no run can write while it is open: Workspace.database("{name}", live=True),'
+            f' in a step context.database("{name}", read_only=True, live=True)'
+        )
+        """What can be done without a copy, for the fix of an error."""
         self.root = home.local.runtime_dir / "read_copies"
         self.folder = self.root / hashlib.blake2b(str(database).encode(), digest_size=8).hexdigest()
 
@@ -217,8 +223,7 @@ class _Store:
             raise FlowValidationError(
                 f"{self.database.name} cannot be copied to be read: {seen.trouble}",
                 where=str(self.database),
-                fix=fix_of_newer(seen.trouble, self.database.name)
-                or f'open production\'s own file, which may say more: Workspace.database("{self.database.name}", live=True)',
+                fix=fix_of_newer(seen.trouble, self.database.name) or self.live,
             )
         return seen
 
@@ -227,8 +232,7 @@ class _Store:
             f"{self.database.name} has {size_text(size_bytes)}, and a read copy may have"
             f" {size_text(self.settings.copy_limit_bytes)}",
             where=str(self.database),
-            fix="raise [preview] copy_limit in config/data_engine.toml; or read production's own file, which no run can write"
-            " while it is open, with live=True",
+            fix=f"raise [preview] copy_limit in config/data_engine.toml; or {self.live}",
         )
 
 
