@@ -155,8 +155,8 @@ class Workspace:
     def database(self, name: str, live: bool = False) -> Path:
         """The path of a read copy of `databases/<name>`: write-protected, on this machine, as the database was when nobody wrote it.
 
-        It is made anew when the database has changed. While a program writes it the last copy is given, and standard error says how old
-        that is. In a preview, what that has of the database. With `live` it is production's own file: no run can write it while it is
+        It is made anew when the database has changed. While a program writes it the last copy is given, and a line says how old that
+        is. In a preview, what that has of the database. With `live` it is production's own file: no run can write it while it is
         open. In a flow write `context.database(name, read_only=True)`.
 
         Raises:

@@ -30,7 +30,7 @@ from data_engine.keeping import is_live, keeping, read_from, read_live
 from data_engine.locks import Holding, OsLock
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer
-from data_engine.workspace.layout import is_workspace
+from data_engine.workspace.layout import is_workspace, kernel_shell
 
 WAIT_FOR_FIRST_S = 10.0
 _PAUSE_S = 0.1
@@ -111,7 +111,7 @@ def copy_in_cell(database: Path) -> Path:
 def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False) -> Path:
     """The read copy of a workspace's database, made where none is as the database is now.
 
-    Where a program writes it the last copy is given, and standard error says how old that is; a first one is waited for. With
+    Where a program writes it the last copy is given, and a line says how old that is; a first one is waited for. With
     `is_own_read` a database that this process itself has open to write is read as it is.
 
     Raises:
@@ -142,7 +142,8 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
             writer = "this process" if is_own else seen.writer
             if copies and (path := copies[0].give(is_current=False)) is not None:
                 age = duration_text(max(0.0, time.time() - copies[0].current_s))
-                print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=sys.stderr)
+                where = sys.stderr if kernel_shell() is None else sys.stdout  # which a cell does not show as an error
+                print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=where)
                 return path
             if is_own or time.monotonic() > deadline_s:
                 from data_engine.helpers.duckdb.connection import DatabaseBusyError
