@@ -41,7 +41,8 @@ _GIVEN_S = 10.0
 _TIMES = ("given", "seen")
 _ELSEWHERE = "another program of this machine, which copies it,"
 
-_process = KeptProcess(lambda: AnsweringProcess("data_engine.database_copy:answer"), _IDLE_S)
+_processes: dict[int, KeptProcess] = {}
+"""The process that looks and copies for this one; a forked child has its own."""
 
 
 @frozen
@@ -216,7 +217,8 @@ class _Store:
 
     def _ask(self, *question: str | int) -> Look:
         try:
-            with _process.use() as process:
+            new = KeptProcess(lambda: AnsweringProcess("data_engine.database_copy:answer"), _IDLE_S)
+            with _processes.setdefault(os.getpid(), new).use() as process:
                 seen = Look(*json.loads(process.ask(json.dumps(question).encode())))
         except (OSError, NoAnswer) as error:
             seen = Look(trouble=str(error))
