@@ -26,6 +26,7 @@ The floors of the package; imports only point down:
     0  after_import.py errors.py secret.py files.py nofollow.py private.py locks.py unfinished.py clock.py duration.py display_hook.py
     0  platforms/             what differs between Linux, macOS and Windows
     0  user_files.py          files that are not ours alone: hashed, copied and looked at, and no lock of this process is lost
+    0  database_copy.py       one consistent copy of a database, in a process of its own
     0  answering_process.py   processes of our own that are asked, and end with whoever asks
     0  version.py argument_checks.py suggestions.py storage_version.py record.py cause.py message.py formatting.py marks.py trial.py
     0  keeping.py            what a run gives the helpers that write tables

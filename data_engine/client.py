@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +43,10 @@ if TYPE_CHECKING:
     from data_engine.workspace.settings import WorkspaceSettings
 
 T = TypeVar("T")
+if "ipykernel" in sys.modules:
+    from data_engine.kernel_imports import watch_imports
+
+    watch_imports()
 
 
 @checked()
@@ -149,6 +152,29 @@ class Workspace:
             ('signature', 30.0)
         """
         return self.home.settings()
+
+    def database(self, name: str, live: bool = False) -> Path:
+        """The path of a read copy of `databases/<name>`: write-protected, on this machine, as the database was when nobody wrote it.
+
+        It is made anew when the database has changed. While a program writes it the last copy is given, and a line says how old that
+        is. In a preview, what that has of the database. With `live` it is production's own file: no run can write it while it is
+        open. In a flow write `context.database(name, read_only=True)`.
+
+        Raises:
+            FlowValidationError: there is no such database; it is larger than `[preview] copy_limit`; or a program writes it and there
+                is no copy yet.
+
+        Example:
+            >>> import sqlite3, tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> ws.layout.databases_dir.mkdir(exist_ok=True)
+            >>> sqlite3.connect(ws.layout.databases_dir / "mart.db").execute("CREATE TABLE sales (day)").connection.close()
+            >>> sqlite3.connect(ws.database("mart.db")).execute("SELECT count(*) FROM sales").fetchone()
+            (0,)
+        """
+        from data_engine.engine.read_copies import database_to_read
+
+        return database_to_read(self.home, name, live=live)
 
     # -- flows, as they are written -----------------------------------------------------------------------------------------
 
@@ -502,10 +528,12 @@ class Workspace:
             True
         """
         from data_engine.commands.runs import Run
+        from data_engine.engine.params import sendable
 
         self.home.settings()  # one that cannot be used stops what depends on it
         place = None if source is None else os.fspath(source)
-        begun = self._do(Run(name, place, self._sendable(name, params)), wait)
+        values = sendable(params, lambda: self.parameters(name))
+        begun = self._do(Run(name, place, values), wait)
         if begun is None:
             return []
         return self.wait(begun.run_ids) if wait else list(begun.run_ids)
@@ -693,9 +721,10 @@ class Workspace:
         """
         from data_engine.commands.fields import given_day
         from data_engine.commands.runs import StartBackfill
+        from data_engine.engine.params import sendable
 
         days = given_day(since, "backfill(since=...)"), given_day(until, "backfill(until=...)")
-        values = self._sendable(name, params)
+        values = sendable(params, lambda: self.parameters(name))
         answer = self._do(StartBackfill(name, *days, where, reprocess, values, dry_run, digest), wait)
         return None if answer is None else self._in_zone(answer.backfill)
 
@@ -1353,28 +1382,6 @@ class Workspace:
         assert answer is not None
         return answer
 
-    def _sendable(self, name: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Params that can be sent to a daemon; asks for the flow's declaration where that decides how a text or a date is taken."""
-        from data_engine.engine.params import check_params, taken
-        from data_engine.flow.parameters import TypedValue
-
-        params = check_params(params)
-        is_typed = any(isinstance(value, TypedValue) for value in params.values())
-        if not is_typed and _why_no_json(params) is None:
-            return dict(params)
-        declared = self.parameters(name)
-        values = dict(taken(params, declared))
-        if declared is not None:
-            return declared.check(values)
-        if (why := _why_no_json(values)) is not None:
-            raise FlowValidationError(
-                f"params cannot be sent to the daemon: {why}",
-                where="params=",
-                fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text, or declare it with"
-                " Flow.params",
-            )
-        return values
-
     def _backfills(self, name: str | None, backfill_id: str | None) -> list[Backfill]:
         from data_engine.daemon.backfiller import newest_backfills
         from data_engine.model import Backfill
@@ -1438,12 +1445,3 @@ def outcome_of(ws: Workspace, command: Deploy, wait: bool = True) -> Outcome | N
         return None
     entries = with_unsettled(ws.home, with_source_warnings(outcome.entries))
     return replace(outcome, entries=with_recipient_warnings(entries, ws.home.settings().alerts.to))
-
-
-def _why_no_json(params: Mapping[str, Any]) -> str | None:
-    """Why the params are no JSON; None where they are."""
-    try:
-        json.dumps(params)
-    except (TypeError, ValueError, RecursionError) as error:
-        return str(error)
-    return None

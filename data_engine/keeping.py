@@ -66,6 +66,44 @@ class Keeping:
 keeping: ContextVar[Keeping | None] = ContextVar("keeping", default=None)
 """The rows of the run of this context; threads of a map inherit it."""
 
+read_from: ContextVar[Callable[[Path], Path] | None] = ContextVar("read_from", default=None)
+"""What gives the file to read in place of a database in a preview: a copy of it; None elsewhere."""
+
+in_cells: list[Callable[[Path], Path]] = []
+"""The same for the cells of this kernel, outside of previews and runs; empty in any other process."""
+
+_live: set[Path] = set()
+
+
+def is_looking() -> bool:
+    """Whether this context is a preview, or a cell outside of runs."""
+    return keeping.get() is None and (read_from.get() is not None or bool(in_cells))
+
+
+def file_to_read(database: Path) -> Path:
+    """The file that a helper reads for a database: in previews and cells perhaps a copy, in a run itself.
+
+    Example:
+        >>> file_to_read(Path("mart.duckdb")).name
+        'mart.duckdb'
+    """
+    if keeping.get() is not None or is_live(database):
+        return database
+    give = read_from.get() or next(iter(in_cells), None)
+    return database if give is None else give(database)
+
+
+def read_live(database: Path) -> Path:
+    """The database itself, which helpers read as it is from now on in this process."""
+    _live.add(resolve(database))
+    return database
+
+
+def is_live(database: Path) -> bool:
+    """Whether this process was asked to read the database as it is."""
+    return resolve(database) in _live
+
+
 item_order: ContextVar[Order] = ContextVar("item_order", default=())
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from data_engine.keeping import in_cells
 from data_engine.workspace.layout import authored_folder, kernel_shell
 
 
@@ -23,6 +25,7 @@ def watch_imports() -> None:
         return
     if "flow" not in shell.magics_manager.magics["line"]:
         shell.register_magic_function(_load_flow, "line", "flow")
+    in_cells.append(_copy_in_cell)
     sys.meta_path.append(AuthoredFinder())
     shell.events.register("pre_run_cell", _forget_edited)
 
@@ -32,6 +35,12 @@ def _load_flow(line: str) -> Any:
     shell = kernel_shell()
     shell.run_line_magic("load_ext", "data_engine")
     return shell.run_line_magic("flow", line)
+
+
+def _copy_in_cell(database: Path) -> Path:
+    from data_engine.engine.read_copies import copy_in_cell
+
+    return copy_in_cell(database)
 
 
 class AuthoredFinder:

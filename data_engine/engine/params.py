@@ -57,6 +57,42 @@ def taken(params: Mapping[str, Any], parameters: Parameters | None) -> Mapping[s
     return texts_to_params(pairs, parameters)
 
 
+def sendable(params: object, declared: Callable[[], Parameters | None]) -> dict[str, Any]:
+    """The params as they are sent to a daemon; what the flow has `declared` is asked only where it decides how a text or a date is taken.
+
+    Raises:
+        FlowValidationError: they are no JSON, or not what is declared.
+
+    Example:
+        >>> sendable({"days": 3}, lambda: None)
+        {'days': 3}
+    """
+    plain = check_params(params)
+    is_typed = any(isinstance(value, TypedValue) for value in plain.values())
+    if not is_typed and _why_no_json(plain) is None:
+        return dict(plain)
+    parameters = declared()
+    values = dict(taken(plain, parameters))
+    if parameters is not None:
+        return parameters.check(values)
+    if (why := _why_no_json(values)) is not None:
+        raise FlowValidationError(
+            f"params cannot be sent to the daemon: {why}",
+            where="params=",
+            fix="give texts, numbers, true, false, null, lists and mappings of them; a date as text, or declare it with"
+            " Flow.params",
+        )
+    return values
+
+
+def _why_no_json(params: Mapping[str, Any]) -> str | None:
+    try:
+        json.dumps(params)
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
+    return None
+
+
 def as_steps_see(flow: Flow, values: Mapping[str, Any], *, secret: Callable[[str], Secret]) -> Any:
     """`context.params`: an instance of the author's class, or a read-only mapping where none is declared.
 

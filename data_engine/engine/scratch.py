@@ -27,8 +27,9 @@ from data_engine import nofollow, private
 from data_engine.cause import Cause
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.read_copies import copy_in_cell, read_copy
 from data_engine.errors import FlowValidationError
-from data_engine.files import files_below, identity_of, trouble_of
+from data_engine.files import files_below, identity_of, resolve, trouble_of
 from data_engine.flow.control import RunInterrupted
 from data_engine.flow.flow import Flow
 from data_engine.formatting import size_text
@@ -74,7 +75,7 @@ class Scratch:
     """The places of a flow's previews in this process. `begin` starts one, in which nothing was written yet.
 
     `folder` is its own, `mirror_root` and `databases` are what production has. `limit_bytes` is how much one preview may
-    copy in. `read` gets each path of production whose state a step depends on.
+    copy in, `read_copy` gives the read copy of a database. `read` gets each path of production whose state a step depends on.
 
     Example:
         >>> import tempfile
@@ -89,12 +90,20 @@ class Scratch:
         ('production', True, 'production')
     """
 
-    def __init__(self, folder: Path, *, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mirror_root: Path | None,
+        databases: Path | None,
+        limit_bytes: int,
+        read_copy: Callable[[Path], Path] = lambda database: database,
+    ) -> None:
         self.folder = folder
         self._mirror, self._databases, self._store = folder / "mirror", folder / "databases", folder / "kept"
         self._mirror_root, self._database_root = mirror_root, databases
         self._prefixes = tuple(f"{place}{os.sep}" for place in (self._mirror, self._databases))
-        self._limit_bytes = limit_bytes
+        self._limit_bytes, self._read_copy = limit_bytes, read_copy
         self._copied_bytes = 0
         self._lock = threading.RLock()
         self._versions: dict[Path, str] = {}
@@ -108,6 +117,7 @@ class Scratch:
         self._start_entered: dict[Path, _Facts | None] = {}
         self.was_asked = False
         self.read: Callable[[Path], None] = lambda path: None
+        self.read_database: Callable[[Path], None] = lambda path: None
 
     def serves(self, mirror_root: Path | None, databases: Path | None, limit_bytes: int) -> bool:
         """Whether it stands for these; the limit is taken over."""
@@ -132,22 +142,44 @@ class Scratch:
             self._bring(partial(self._fill if is_folder else self._bring_file, place))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
-        """A copy of the database with what its log holds; with `read_only` production's own file.
+        """A copy of the database with what its log holds, to write; with `read_only`, and where no step of this preview has asked for
+        one to write, a read copy.
 
         Raises:
             RunInterrupted: it is too large, or held open for writing for too long.
         """
-        if read_only or self._database_root is None:
+        if self._database_root is None:
             return final
-        self.was_asked = True
         place = self._databases / final.relative_to(self._database_root)
         with self._lock:
+            if read_only and place not in self._entered:
+                return self._read_copy_of(final)
+            self.was_asked = True
             place.parent.mkdir(parents=True, exist_ok=True)
             files = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
             self._asked |= dict.fromkeys(files, False)
             make = partial(copy_database, final, place, lambda size: self._allow(final, size))
             self._bring(lambda: self._bring_new(files, make))
         return place
+
+    def file_to_read(self, database: Path) -> Path:
+        """The file that a helper reads for a database: for one of the workspace what this preview has, for another's a read copy."""
+        if self.holds(database):
+            return database
+        path = resolve(database)
+        if self._database_root is None or not path.is_relative_to(self._database_root):
+            return copy_in_cell(database)
+        return self.database(path, read_only=True)
+
+    def _read_copy_of(self, final: Path) -> Path:
+        paths: list[Path] = []
+
+        def bring() -> None:
+            self.read_database(final)
+            paths.append(self._read_copy(final) if final.is_file() else final)
+
+        self._bring(bring)
+        return paths[0]
 
     def final(self, path: Path) -> Path:
         """The file of production; a path outside of scratch as it is."""
@@ -459,7 +491,10 @@ def scratch_of(flow: Flow, home: LocalWorkspace | None, *, limit_bytes: int, of:
         if scratch is None or not scratch.serves(mirror, databases, limit_bytes):
             if scratch is not None:
                 nofollow.remove_tree(folder, scratch.folder)
-            scratch = Scratch(folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes)
+            options = {} if home is None else {"read_copy": partial(read_copy, home)}
+            scratch = Scratch(
+                folder / name, mirror_root=mirror, databases=databases, limit_bytes=limit_bytes, **options
+            )
             _scratches[folder, name] = scratch
         return scratch
 

@@ -68,14 +68,16 @@ class FlowContext(Displayable):
     _repr_pretty_ = Displayable._repr_pretty_  # IPython takes a class's own `__repr__` for nearer than what it inherits
 
     @checked()
-    def database(self, name: str, read_only: bool = False) -> Path:
+    def database(self, name: str, read_only: bool = False, live: bool = False) -> Path:
         """The path of `databases/<name>` in the workspace; its folder exists, the file may not.
 
-        In a preview it is that of a copy on this machine, so that nothing production reads is changed. With `read_only`
-        it is always the database itself: open it so that nothing can be written.
+        In a preview it is that of a copy on this machine, so that nothing production reads is changed. With `read_only` that is
+        write-protected, and as the database was when nobody wrote it; with `live` too it is always the database itself, which no run
+        can write while a preview has it open.
 
         Raises:
-            FlowValidationError: the flow belongs to no workspace, or the name is absolute or leaves the folder.
+            FlowValidationError: the flow belongs to no workspace, the name is absolute or leaves the folder, or `live` without
+                `read_only`.
 
         Example:
             >>> import tempfile
@@ -90,6 +92,10 @@ class FlowContext(Displayable):
                 where="context.database",
                 fix="keep the notebook in a workspace's flow_modules folder, or use a pathlib.Path",
             )
+        if live and not read_only:
+            raise FlowValidationError(
+                "live=True is for databases that are only read", where="context.database", fix="add read_only=True"
+            )
         path = inside(self.workspace_root / "databases", name, where="context.database")
         try:
             make_folder(path.parent, workspace=self.workspace_root)
@@ -99,7 +105,11 @@ class FlowContext(Displayable):
                 where="context.database",
                 fix="check that the workspace can be written",
             ) from error
-        return self.places.database(path, read_only=read_only)
+        if not live:
+            return self.places.database(path, read_only=read_only)
+        from data_engine.keeping import read_live
+
+        return read_live(path)
 
     def secret(self, name: str) -> Secret:
         """The secret of this name, as the person who runs this has it on this machine; `.reveal()` gives its value.

@@ -19,6 +19,7 @@ from data_engine.notebook.diagnostics import Diagnostic, cell_fix, warnings_of
 from data_engine.notebook.left_out import LeftOutStatements
 from data_engine.notebook.magics import ParsedCell, first_line, parse_cell, quiet_syntax
 from data_engine.notebook.mistakes import dropped_calls, trouble_of_build
+from data_engine.notebook.names import path_of
 from data_engine.notebook.read import NotebookCell, TextCell, read_notebook
 from data_engine.notebook.slicer import Slicer, place_of
 from data_engine.notebook.statements import END, IMPORTS, Statement, Statements
@@ -290,6 +291,8 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
     if problems:
         return min(problems, key=place_of)
     selection = slicer.selection()
+    if copies := list(_read_copies(statements, selection.taken)):
+        return min(copies, key=place_of)
     warnings = sorted(
         [
             *refused,
@@ -306,6 +309,22 @@ def slice_cells(cells: Sequence[ParsedCell], texts: Sequence[TextCell] = ()) -> 
     )
     decisions = _decisions(statements, selection.taken, "build() does not need it", selection.followed)
     return Slice(decisions, tuple(dict.fromkeys(warnings)), future=statements.future)
+
+
+_READ_COPY = re.compile(r"data_engine(\.client)?\.Workspace(\.current|\.create)?\(\)\.database\(\)")
+
+
+def _read_copies(statements: Statements, taken: Collection[int]) -> Iterator[Diagnostic]:
+    """The calls in needed statements that give a read copy of a database, which production does not have."""
+    for statement in statements.all:
+        if statement.index not in taken or ".database(" not in statement.cell.cell.text:
+            continue
+        for node in (*(call[1] for call in statement.names.calls), *statement.names.inner_calls):
+            if _READ_COPY.fullmatch(statements.resolve(path_of(node), statement)):
+                name = ast.unparse(node.args[0]) if node.args else "name"
+                what = f"build() needs `{ast.unparse(node)}`, a read copy on this machine"
+                fix = f"read it in a step: context.database({name}, read_only=True)"
+                yield Diagnostic(what, statement.number, node.lineno, fix)
 
 
 def _contradictions(cells: Iterable[ParsedCell]) -> Iterator[Diagnostic]:

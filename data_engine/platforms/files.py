@@ -306,6 +306,14 @@ def lock_shared(descriptor: int) -> None:
     _take(descriptor, _TOGETHER)
 
 
+def copy_range(source: int, target: int, size: int, offset: int) -> int:
+    """Let the system copy up to so many bytes at that place of one open file to the same place of another; how many, 0 where it cannot."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # from one drive to another, or a file server that cannot
+            return os.copy_file_range(source, target, size, offset, offset)
+    return 0
+
+
 def is_open_elsewhere(error: OSError) -> bool:
     """Whether it says that somebody has the file open, so that the same may work in a moment: on Windows, and on SMB.
 

@@ -70,8 +70,8 @@ DEFAULT_SETTINGS_TEXT = """\
 # keep_awake = false              # true: the machine does not go to sleep by itself while a run is active
 
 # [preview]
-# cache = "1GiB"
-# copy_limit = "1GiB"             # what a preview may copy of outputs and databases, where the drive cannot clone
+# cache = "1GiB"                  # what previews keep in memory, and as much of read copies of databases on this machine
+# copy_limit = "1GiB"             # what a preview may copy of outputs and databases, and a read copy have, where the drive cannot clone
 
 # [databases]
 # storage_version = "v1.5.0"      # the format of databases that runs make: the oldest DuckDB of a workstation that opens them

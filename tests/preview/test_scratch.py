@@ -185,10 +185,10 @@ def test_databases_are_copies_with_what_their_log_holds(bench: Bench) -> None:
         assert con.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
 
-def test_a_read_only_database_is_productions_own(bench: Bench) -> None:
+def test_a_live_database_is_productions_own(bench: Bench) -> None:
     with duckdb.connect(str(bench.database("d.duckdb"))) as con:
         con.execute("CREATE TABLE t AS SELECT 1 AS x")
-    bench.flow("def path(context): return str(context.database('d.duckdb', read_only=True))\n")
+    bench.flow("def path(context): return str(context.database('d.duckdb', read_only=True, live=True))\n")
 
     assert bench.cells.preview() == str(bench.database("d.duckdb"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import resolve
 from data_engine.keeping import keeping
 from data_engine.record import frozen
-from data_engine.storage_version import is_made_here, make_attached, make_missing
+from data_engine.storage_version import is_made_here, make_attached, make_missing, new_databases_here
 
 _Args = tuple[Any, ...]
 _Kwargs = dict[str, Any]
@@ -53,7 +55,22 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
     judge_settings(config)
     if path is not None and not read_only:
         about_to_open_database(path)
-    return original(*args, **kwargs)
+    connect = partial(original, *args, **kwargs)
+    return connect() if path is None or _is_helper(sys._getframe(2)) else _patiently(connect)
+
+
+def _patiently(connect: Callable[[], Any]) -> Any:
+    """What opens a database; in a run it is tried again for a moment where another process has the file open, as one that copies it has."""
+    deadline_s = time.monotonic() + _RETRIED_S if new_databases_here() is not None else 0.0
+    while True:
+        try:
+            return connect()
+        except sys.modules["duckdb"].IOException as error:
+            what = str(error)
+            is_held = "Could not set lock" in what or ("Cannot open file" in what and "No such file" not in what)
+            if not is_held or time.monotonic() > deadline_s:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def _refuse_kept(path: str) -> None:
@@ -94,6 +111,9 @@ def _note_changed(connection: Any, query: object) -> None:
                     run.written.setdefault((Path(path), table))
 
 
+_RETRIED_S = 1.5
+_PAUSE_S = 0.02
+_ATTACH = re.compile(r"\s*attach\b[^;]*;?\s*", re.IGNORECASE)
 _PATH = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
 
 
@@ -173,8 +193,10 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
         for one in several:
             query = files.enter_context(judged(connection, query, one, run))
         args, kwargs = ((query, *args[1:]), kwargs) if args else (args, {**kwargs, "query": query})
+        call = partial(_call_for_frames, original, (*owner, *args), kwargs, caller)
+        is_attach = isinstance(query, str) and _ATTACH.fullmatch(query) is not None
         try:
-            result = _call_for_frames(original, (*owner, *args), kwargs, caller)
+            result = _patiently(call) if is_attach and not _is_helper(caller) else call()
             is_refused = False
         finally:  # of several statements, those before the one that was refused have been done
             is_first = len(several) == 1 and isinstance(text, str) and ";" not in text.strip().removesuffix(";")

@@ -23,7 +23,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_engine.engine.access.access_log import AccessLog, Kind, Namespace, active_logs, not_logged, signature_of
+from data_engine.engine.access.access_log import (
+    AccessLog,
+    Kind,
+    Namespace,
+    active_logs,
+    bound,
+    not_logged,
+    signature_of,
+)
 from data_engine.engine.access.afterwards import Before, first_sources
 from data_engine.engine.access.file_events import FileGuard, current_guard, failing_when_refused, guarding
 from data_engine.engine.access.guards import PreviewGuard
@@ -68,6 +76,7 @@ from data_engine.flow.object_names import taken_changed
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
+from data_engine.keeping import read_from
 from data_engine.ledger.logs import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
@@ -133,7 +142,13 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with closing(self.interceptors), guarding(self.guard), captured(self.control, prints=False), not_logged():
+        with (
+            closing(self.interceptors),
+            guarding(self.guard),
+            captured(self.control, prints=False),
+            not_logged(),
+            bound(read_from, (lambda path: path) if self.scratch is None else self.scratch.file_to_read),
+        ):
             while True:
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
@@ -418,6 +433,7 @@ class _Attempt:
         if self.scratch is not None:
             self.scratch.begin_step()
             self.scratch.read = lambda path: log.note("stat", str(path))
+            self.scratch.read_database = lambda path: log.note("database", str(path))
         attributes["places"] = places
         if context.mirror is not None:
             attributes["mirror"] = replace(context.mirror, places=places)

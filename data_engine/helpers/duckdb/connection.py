@@ -7,7 +7,9 @@ Reference: https://duckdb.org/docs/stable/connect/concurrency
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +23,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.files import identity_of
 from data_engine.helpers.duckdb.names import find, folded, names_text, quoted, table_parts
 from data_engine.helpers.targets import local_path
-from data_engine.keeping import OUR_SCHEMA, keeping
+from data_engine.keeping import OUR_SCHEMA, is_looking, keeping
 from data_engine.platforms.copies import lock_again
 from data_engine.platforms.files import is_locked, who_holds
 from data_engine.record import frozen
@@ -50,6 +52,7 @@ _READ_AS = {
 """SQL for what comes of a column of a type that Polars lacks; on its own it would cut such values, or panic."""
 _NESTED = ("list", "array", "struct", "map", "union")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_SILENT_S = 1.0
 _FREE_LOOKS = 6
 """In a row that find a file free which could not be opened just before: others who open it in turn may each have let go of it."""
 _ATTACHED_TWICE = "Unique file handle conflict"
@@ -393,11 +396,17 @@ def _connect(
             make_database(str(path), wanted_version())
         try:
             conn = duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
-        except duckdb.ConnectionException:
+        except duckdb.ConnectionException as error:
             # A connection of this process has the file open the other way. A read joins it: that takes no further lock.
             if read_only:
                 with suppress(duckdb.Error):
                     return duckdb.connect(str(path))
+                if is_looking():  # in a run another thread may close it in a moment
+                    raise DatabaseBusyError(
+                        f"{path} is open in this process with other settings: {str(error).splitlines()[0]}",
+                        where=str(path),
+                        fix="close that connection, or read through it",
+                    ) from error
             raise
         except duckdb.Error:
             # Where another connection of this process has it attached, DuckDB has closed a descriptor of it before it refused this one.
@@ -422,6 +431,7 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
 
     pause_s = _FIRST_PAUSE_S
     free_looks = 0
+    silent_until_s = time.monotonic() + _SILENT_S if not to_write and is_looking() else math.inf
     while True:
         try:
             if (conn := open_it()) is not None:
@@ -446,6 +456,9 @@ def patiently(open_it: Callable[[], T | None], path: Path, deadline_s: float, *,
                 raise
         if time.monotonic() + pause_s > deadline_s:
             raise _in_use(path, reason)
+        if time.monotonic() > silent_until_s:
+            silent_until_s = math.inf
+            print(f"waiting for {path.name}: {reason.splitlines()[0]}", file=sys.stderr)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 

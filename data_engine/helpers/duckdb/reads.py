@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from data_engine.argument_checks import is_unicode
 from data_engine.errors import FlowValidationError
-from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, TableName, own_columns, reading
+from data_engine.helpers.duckdb.connection import DEFAULT_WAIT, TableName, own_columns, path_of, reading
 from data_engine.helpers.duckdb.incoming import as_arrow, register
 from data_engine.helpers.duckdb.names import column_list, find, free_name, quoted, table_parts
 from data_engine.helpers.duckdb.types import kept_by, tried
+from data_engine.keeping import file_to_read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def read_sql(
 
     Args:
         db_path: the database file, which must be there.
-        wait: how long to wait for another process that has the database open, such as "60s".
+        wait: how long to wait for another process that has the database open, such as "60s"; in previews and cells a read copy of a
+            workspace's database is read, which nobody writes.
 
     Raises:
         FlowValidationError: no such database or table, blank or wrong SQL, a statement that writes to the database or a file, a
@@ -57,7 +59,7 @@ def read_sql(
         raise TypeError(f"sql must be a text, not {type(sql).__name__}")
     if not sql.strip():
         raise FlowValidationError("sql must be non-empty", where="sql=", fix="write one query, such as SELECT ...")
-    with reading(db_path, wait=wait) as database:
+    with reading(file_to_read(path_of(db_path)), wait=wait) as database:
         _refuse_files(database, sql)
         database.require_seen(sql)
         return database.frame(sql, _parameters(params))
@@ -98,7 +100,8 @@ def read_table(
         where: an SQL condition, in which columns may have the table's name before them, as in "sales.amount > 1"; its values
             go into `params`, for `?` or `$name`. None or blank keeps every row.
         limit: at most so many rows.
-        wait: how long to wait for another process that has the database open, such as "60s".
+        wait: how long to wait for another process that has the database open, such as "60s"; in previews and cells a read copy of a
+            workspace's database is read, which nobody writes.
 
     Raises:
         FlowValidationError: no such database, table or column; a wrong condition; a negative limit; a busy database; a value
@@ -126,7 +129,7 @@ def read_table(
         raise TypeError(f"limit must be a whole number, not {limit!r}")
     if limit is not None and limit < 0:
         raise FlowValidationError("limit must be non-negative", where=f"limit={limit}", fix="leave it out for all rows")
-    with reading(db_path, wait=wait) as database:
+    with reading(file_to_read(path_of(db_path)), wait=wait) as database:
         target = database.table(table)
         # No alias of ours: in `where` a name before a dot is the table's own, or a column's that is a struct.
         sql = f"SELECT {_selected(target, database.known_columns(target), columns)} FROM {target.sql}"
@@ -156,7 +159,8 @@ def read_rows_by_values(
         table: its name, or "schema.name".
         is_in: the values; none gives a frame without rows.
         select: the columns, in this order and spelling; "*" for all.
-        wait: how long to wait for another process that has the database open, such as "60s".
+        wait: how long to wait for another process that has the database open, such as "60s"; in previews and cells a read copy of a
+            workspace's database is read, which nobody writes.
 
     Raises:
         FlowValidationError: no such database, table or column; a busy database.
@@ -175,7 +179,7 @@ def read_rows_by_values(
     (name,) = column_list([column], argument="column")
     lookup = _lookup(is_in)
     arrow = as_arrow(lookup)
-    with reading(db_path, wait=wait) as database:
+    with reading(file_to_read(path_of(db_path)), wait=wait) as database:
         target = database.table(table)
         existing = database.known_columns(target)
         (own,) = own_columns(target, existing, [name], argument="column")
