@@ -139,7 +139,7 @@ class World:
                 self.broken = f"{late[0]} waits since {self.due_since[late[0]]}"
 
     def _arrive(self) -> None:
-        if self.now < self.arrives_until and self.random.random() < 0.3:
+        if self.now < self.arrives_until and self.random.random() < 0.2:
             place = self.random.choice(["/w/a", "/w/a", "/w/b", "/w/c"])
             self._write(f"{place}/in{self.random.randrange(4)}.csv", self.random.randrange(10**6), ())
 
@@ -295,8 +295,8 @@ class World:
         self.owed.pop(name, None)
 
     def _begin_runs(self) -> None:
-        for player in self.players.values():
-            if player.queue and not self._runs_of(player.name) and len(self.runs) < 3:
+        for player in self.random.sample(list(self.players.values()), len(self.players)):
+            if player.queue and not self._runs_of(player.name) and len(self.runs) < 5:
                 self._begin(player, player.queue.pop(0), player.slot)
 
     def _begin(self, player: Player, files: dict[str, int], slot: int | None) -> None:
@@ -351,8 +351,8 @@ class World:
 
     def _stop_owing(self, name: str) -> None:
         for batch, owed in self.owed.items():
-            owed -= {entry for entry in owed if entry[0] == name and entry[1] not in self.runs}
-            self.scope[batch].discard(name)
+            self.scope[batch] &= self._above(batch) - {name}  # through what is disabled nothing comes any more
+            owed -= {entry for entry in owed if entry[0] not in self.scope[batch] and entry[1] not in self.runs}
 
 
 def violations(seeds: range) -> tuple[list[tuple[int, str]], Counter[str]]:
