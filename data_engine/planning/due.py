@@ -19,6 +19,7 @@ from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.spec import Collect
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
+from data_engine.notebook.mirror_warnings import Folders, folders_of
 from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,
@@ -73,14 +74,14 @@ class PlannedFlow:
     trigger: Trigger
     mirror: Path | None = None
     collects: tuple[Collect, ...] = ()
-    mirrors_into_source: bool = False
+    folders: Folders = Folders()
 
     @classmethod
     def of(cls, flow: Flow) -> PlannedFlow:
         """The facts of a flow with a name; without a trigger it is manual."""
         mirror = None if flow.mirror_spec is None or flow.mirrors_into_source else flow.mirror_spec.root
-        is_inside = flow.mirrors_into_source
-        return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror, flow.collects, is_inside)
+        trigger = flow.trigger or Manual()
+        return cls(flow.name or "", flow.group, trigger, mirror, flow.collects, folders_of(flow))
 
     def key(self, path: str) -> SourceKey:
         """The identity of the source at `path` inside the root; "" is a single file, or a batch as a whole."""

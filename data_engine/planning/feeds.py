@@ -14,6 +14,7 @@ from typing import NamedTuple
 from data_engine.flow.scan import walk
 from data_engine.flow.trigger import Poll
 from data_engine.model import FeedCount
+from data_engine.notebook.mirror_warnings import is_read
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import FeedShrunk
 from data_engine.record import frozen
@@ -113,16 +114,11 @@ def feeders(flow: str, planned: Mapping[str, PlannedFlow], watched: Set[str]) ->
     trigger = planned[flow].trigger
     if trigger.source is not None and trigger.run_as != "batch":
         return {}
-    writers = {name: _written(other) for name, other in planned.items()}
 
     @cache
     def direct(name: str) -> frozenset[str]:
-        read = _read(planned[name]) if name == flow or name in watched else ()
-        return frozenset(
-            writer
-            for writer, written in writers.items()
-            if writer != name and written and any(_overlap(folder, written) for folder in read)
-        )
+        read = planned[name].folders.reads if name == flow or name in watched else ()
+        return frozenset(other for other in planned if other != name and is_read(planned[other].folders.mirror, read))
 
     @cache
     def above(name: str) -> frozenset[str]:
@@ -142,24 +138,6 @@ def feeders(flow: str, planned: Mapping[str, PlannedFlow], watched: Set[str]) ->
     }
     order = TopologicalSorter({name: sorted(kept[name]) for name in sorted(kept)})
     return {name: kept[name] for name in order.static_order()}
-
-
-def _read(planned: PlannedFlow) -> tuple[str, ...]:
-    roots = [collect.root.path for collect in planned.collects if collect.root is not None]
-    return tuple(map(_lead, roots if planned.trigger.source is None else [planned.trigger.source, *roots]))
-
-
-def _written(planned: PlannedFlow) -> str | None:
-    folder = planned.trigger.source if planned.mirrors_into_source else planned.mirror
-    return None if folder is None else _lead(folder)
-
-
-def _lead(folder: Path) -> str:
-    return os.path.join(os.path.normcase(folder), "")
-
-
-def _overlap(folder: str, other: str) -> bool:
-    return folder.startswith(other) or other.startswith(folder)
 
 
 class Backlog(NamedTuple):
