@@ -11,6 +11,7 @@ from data_engine.engine.left_behind import MOST_RUNS, LeftBehind, known_elsewher
 from data_engine.engine.quarantine import check_workbook_name, write_workbook
 from data_engine.formatting import cli_line, first_few, local_time, path_in, plural
 from data_engine.ledger.outputs import written_here
+from data_engine.status.deploy_lines import deployed_flows
 from data_engine.view.card import Card, Column, Lines, Note, Part, table
 from data_engine.view.flows import FlowName
 from data_engine.view.verb import Answer, Option, Place, Subject, said
@@ -93,7 +94,7 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     text = f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back"
     notes += [
         Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
-        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, ws.flows())
+        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
     ]
     facts["moved"] = [str(path) for path in moved]
     return Answer(lambda: Card("", (), (*shown, Lines((text,)))), lambda: facts, tuple(notes))
