@@ -243,6 +243,56 @@ def written_here(ledger: Ledger, layout: WorkspaceLayout, most_runs: int) -> lis
     return list(files.values())
 
 
+class FileUse(NamedTuple):
+    """The newest use of a file by a flow: the run that read or wrote it, and its rows; None where no run of it is known."""
+
+    flow: str
+    path: str
+    run_id: str | None = None
+    at_utc: str | None = None
+    rows: int | None = None
+
+
+_OF_FLOW = """
+SELECT run_id, finished_at_utc, source_path, {} FROM runs WHERE flow_name = ? AND status = 'success'
+    ORDER BY started_at_utc DESC LIMIT ?
+"""
+_OF_PLACE = """
+SELECT flow_name, run_id, max(finished_at_utc), {0} FROM runs
+    WHERE status = 'success' AND (instr({0}, ?1) OR {1}) GROUP BY flow_name
+"""
+
+
+def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bool) -> dict[str, FileUse]:
+    """The files that the newest runs of the flow have read, or all that it ever wrote, by their current paths."""
+    uses: dict[str, FileUse] = {}
+    for run_id, at_utc, source, files in ledger.rows(
+        _OF_FLOW.format("outputs" if written else "inputs"), flow, MOST_RUNS
+    ):
+        for file in files_of(files)[0]:
+            uses.setdefault(file.path, FileUse(flow, file.path, run_id, at_utc, file.rows))
+        if source is not None and not written:
+            uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
+    for path in ledger.outputs(flow) if written else ():
+        uses.setdefault(path, FileUse(flow, path))
+    moved = path_mover(ledger, layout, uses)
+    return {moved(path): use._replace(path=moved(path)) for path, use in uses.items()}
+
+
+def place_uses(ledger: Ledger, place: str, *, is_folder: bool, written: bool) -> list[FileUse]:
+    """The newest use of a file, or of the files in a folder, by each flow whose runs have read, or written, it."""
+    lead = os.path.join(place, "") if is_folder else place
+    pattern = json.dumps(lead)[:-1] if is_folder else json.dumps(lead)
+    of_source = (
+        "?2 IS NULL" if written else "substr(source_path, 1, length(?2)) = ?2" if is_folder else "source_path = ?2"
+    )
+    query, uses = _OF_PLACE.format("outputs" if written else "inputs", of_source), []
+    for flow, run_id, at_utc, files in ledger.rows(query, pattern, lead):
+        rows = [file.rows for file in files_of(files)[0] if file.path == place]
+        uses.append(FileUse(restored(flow), place, run_id, at_utc, rows[0] if rows else None))
+    return uses
+
+
 def _run_of_stage(
     run_id: str, flow: str, root: str | None, key: str | None, status: str, is_own: int, text: str | None
 ) -> RunOfStage:
