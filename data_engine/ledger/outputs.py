@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.rows import RUN_COLUMNS, files_of, restored, run_of, staged_files_of, storable
-from data_engine.model import PublishStarted, Run, WrittenFile
+from data_engine.model import PublishStarted, Run, RunFile, WrittenFile
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
@@ -253,44 +253,69 @@ class FileUse(NamedTuple):
     rows: int | None = None
 
 
-_OF_FLOW = """
-SELECT run_id, finished_at_utc, source_path, {} FROM runs WHERE flow_name = ? AND status = 'success'
-    ORDER BY started_at_utc DESC LIMIT ?
+_NEWEST_RUNS = 100
+_OF_FLOW = f"""
+SELECT run_id, finished_at_utc, source_path, {{0}} FROM (
+    SELECT run_id, finished_at_utc, source_path, {{0}}, status FROM runs WHERE flow_name = ?1 ORDER BY started_at_utc DESC LIMIT {_NEWEST_RUNS}
+) WHERE status = 'success'
 """
-_OF_PLACE = """
-SELECT flow_name, run_id, max(finished_at_utc), {0} FROM runs
-    WHERE status = 'success' AND (instr({0}, ?1) OR {1}) GROUP BY flow_name
+_OF_SOURCE = """
+SELECT flow_name, run_id, max(finished_at_utc) FROM runs WHERE source_path = ? AND status = 'success' GROUP BY flow_name
 """
+_WRITERS_BELOW = "SELECT DISTINCT flow_name FROM outputs WHERE substr(output_path, 1, length(?1)) = ?1"
 
 
 def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bool) -> dict[str, FileUse]:
     """The files that the newest runs of the flow have read, or all that it ever wrote, by their current paths."""
     uses: dict[str, FileUse] = {}
-    for run_id, at_utc, source, files in ledger.rows(
-        _OF_FLOW.format("outputs" if written else "inputs"), flow, MOST_RUNS
-    ):
-        for file in files_of(files)[0]:
-            uses.setdefault(file.path, FileUse(flow, file.path, run_id, at_utc, file.rows))
+    for run_id, at_utc, source, files in ledger.rows(_OF_FLOW.format("outputs" if written else "inputs"), flow):
+        for path, rows in _paths_in(files):
+            uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows))
         if source is not None and not written:
             uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
     for path in ledger.outputs(flow) if written else ():
         uses.setdefault(path, FileUse(flow, path))
     moved = path_mover(ledger, layout, uses)
-    return {moved(path): use._replace(path=moved(path)) for path, use in uses.items()}
+    return {(path := moved(use.path)): use._replace(path=path) for use in uses.values()}
 
 
 def place_uses(ledger: Ledger, place: str, *, is_folder: bool, written: bool) -> list[FileUse]:
-    """The newest use of a file, or of the files in a folder, by each flow whose runs have read, or written, it."""
+    """The newest use of a file, or of the files in a folder, by each flow that has written it, or whose newest runs have read it."""
     lead = os.path.join(place, "") if is_folder else place
-    pattern = json.dumps(lead)[:-1] if is_folder else json.dumps(lead)
-    of_source = (
-        "?2 IS NULL" if written else "substr(source_path, 1, length(?2)) = ?2" if is_folder else "source_path = ?2"
-    )
-    query, uses = _OF_PLACE.format("outputs" if written else "inputs", of_source), []
-    for flow, run_id, at_utc, files in ledger.rows(query, pattern, lead):
-        rows = [file.rows for file in files_of(files)[0] if file.path == place]
-        uses.append(FileUse(restored(flow), place, run_id, at_utc, rows[0] if rows else None))
-    return uses
+    if written and not is_folder:
+        outputs = [(output.flow, output.run) for output in output_runs(ledger, place)]
+        return [
+            FileUse(flow, place, run.run_id, run.last_at_utc, _rows_of(run.outputs, place))
+            if run
+            else FileUse(flow, place)
+            for flow, run in outputs
+        ]
+    uses: dict[str, FileUse] = {}
+    for flow, run_id, at_utc in () if written else ledger.rows(_OF_SOURCE, place):
+        uses[restored(flow)] = FileUse(restored(flow), place, run_id, at_utc)
+    flows = ledger.rows(_WRITERS_BELOW, lead) if written else ledger.rows("SELECT DISTINCT flow_name FROM runs")
+    column, pattern = "outputs" if written else "inputs", json.dumps(lead)[1:-1]
+    query = f"{_OF_FLOW.format(column)} AND (instr({column}, ?2) OR substr(source_path, 1, length(?3)) = ?3) LIMIT 1"
+    for flow in (restored(flow) for (flow,) in flows):
+        if written:
+            uses[flow] = FileUse(flow, place)
+        for run_id, at_utc, source, files in ledger.rows(query, flow, pattern, lead):
+            rows = [rows for path, rows in _paths_in(files) if path == place]
+            if is_folder or rows or source == place:
+                uses[flow] = FileUse(flow, place, run_id, at_utc, rows[0] if rows else None)
+    return list(uses.values())
+
+
+def _paths_in(files: str | None) -> list[tuple[str, int | None]]:
+    """The paths in a text of `files_as_text`, with the rows of each; none where it cannot be read."""
+    try:
+        return [] if files is None else [(restored(path), rows) for path, _, _, rows in json.loads(files)["files"]]
+    except (ValueError, TypeError, KeyError, RecursionError):  # what another machine wrote
+        return []
+
+
+def _rows_of(files: Iterable[RunFile], place: str) -> int | None:
+    return next((file.rows for file in files if file.path == place), None)
 
 
 def _run_of_stage(

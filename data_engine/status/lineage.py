@@ -163,20 +163,17 @@ class _Finder:
         uses = flow_uses(self._home.ledger(), self._home.layout, flow, written=False)
         trigger = None if flow not in self._flows else self._flows[flow].trigger
         if trigger is not None and trigger.source is not None:
-            keys = self._home.ledger().rows("SELECT source_root, source_key FROM file_state WHERE flow_name = ?", flow)
-            known = [
-                os.path.join(trigger.source, key) for root, key in keys if root == trigger.source_as_authored and key
-            ]
-            uses = {**{path: FileUse(flow, path) for path in known}, **uses}
-        declared = [
-            place
-            for read in folders.reads
-            for place in [mirror for mirror in self._mirrors if mirror != folders.mirror and is_read(mirror, [read])]
-            or [read]
-        ]
-        uses = {
-            path: use for path, use in uses.items() if Path(path) not in folders.reads
-        }  # a batch's source is its folder
+            query = "SELECT source_key FROM file_state WHERE flow_name = ? AND source_root = ? AND source_key <> ''"
+            keys = self._home.ledger().rows(query, flow, trigger.source_as_authored or "")
+            known = (os.path.join(str(trigger.source), key) for (key,) in keys)
+            uses = {path: FileUse(flow, path) for path in known} | uses
+        declared: list[Path] = []
+        for read in folders.reads:
+            mirrors = [mirror for mirror in self._mirrors if mirror != folders.mirror and is_read(mirror, [read])]
+            declared += mirrors or [read]
+        for read in folders.reads:
+            if read.is_dir():
+                uses.pop(str(read), None)  # a batch's source is its folder
         return [self._edge(place, flow, use) for place, use in self._folded(uses, roots, declared)]
 
     def written(self, flow: str) -> list[LineageEdge]:
@@ -212,16 +209,14 @@ class _Finder:
         if meant is None:
             return
         database, table = meant
-        if not is_up:
-            for use in place_uses(self._home.ledger(), str(database), is_folder=False, written=False):
-                yield self._edge(node, use.flow, use)
-            return
         newest = dict[str, FileUse]()
         for flow, _, why in rows_recorded(database, table, self._home.layout.root):
             if flow:
                 newest.setdefault(flow, FileUse(flow, node, why.run_id, why.at_utc, why.rows))
-        for flow in sorted(newest):
-            yield self._edge(node, flow, newest[flow], is_written=True)
+        if is_up:
+            yield from (self._edge(node, flow, newest[flow], is_written=True) for flow in sorted(newest))
+        else:  # who writes a table opens its database, too
+            yield from (edge for edge in self._of_place(node, database, False, is_up=False) if edge.flow not in newest)
 
     def _folded(
         self, uses: Mapping[str, FileUse], roots: Iterable[Path], declared: Collection[Path]
@@ -229,16 +224,24 @@ class _Finder:
         """Each place with its newest use: the roots that hold files, each other folder with more than a few, and single files."""
         leads = sorted(((os.path.join(root, ""), root) for root in roots), key=lambda lead: -len(lead[0]))
         groups: dict[Path, list[FileUse]] = {place: [] for place in declared}
+        by_folder: dict[str, Path] = {}
+        files = {str(place): place for place in declared if place.is_file()}
         for path, use in uses.items():
-            root = next((root for lead, root in leads if path.startswith(lead) or path == str(root)), None)
-            groups.setdefault(root or Path(os.path.dirname(path)), []).append(use)
+            folder = os.path.dirname(path)
+            if folder not in by_folder:
+                inside = os.path.join(folder, "")
+                by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(folder))
+            groups.setdefault(files.get(path) or by_folder[folder], []).append(use)
         for place, some in groups.items():
             is_root = place in declared or any(place == root for _, root in leads)
-            if some and ((len(some) <= _FEW and not is_root) or [use.path for use in some] == [str(place)]):
+            if some and len(some) <= _FEW and not is_root:
                 yield from ((self._place(Path(use.path), is_folder=False), use) for use in some)
                 continue
             newest = max(some, key=lambda use: use.at_utc or "", default=FileUse("", ""))
-            yield self._place(place, is_folder=True, count=len(some) or None), newest._replace(rows=None)
+            if str(place) in files:
+                yield self._place(place, is_folder=False), newest
+            else:
+                yield self._place(place, is_folder=True, count=len(some) or None), newest._replace(rows=None)
 
     def _edge(self, node: str, flow: str, use: FileUse, *, is_written: bool = False) -> LineageEdge:
         source, target = (flow, node) if is_written else (node, flow)

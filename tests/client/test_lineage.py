@@ -105,6 +105,15 @@ def test_so_many_edges_each_way(
     assert edges(after_runs.lineage(subject, depth)) == expected
 
 
+def test_a_source_that_is_one_file_is_a_file(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook("single", CLEAN.replace("../in", "../in/0.csv").replace("parts/clean", "one"))
+    assert edges(workspace.lineage("single")) == {("in/0.csv", "single"), ("single", "one/")}
+
+    workspace.load_flow("single").run_once()
+
+    assert edges(workspace.lineage("single")) == {("in/0.csv", "single"), ("rates.csv", "single"), ("single", "one/")}
+
+
 def test_a_table_names_who_wrote_it_and_who_reads_its_database(workspace: Workspace, ws: WorkspaceFiles) -> None:
     ws.notebook(
         "load",
