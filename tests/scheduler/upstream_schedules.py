@@ -94,6 +94,7 @@ class World:
         self.due_since: dict[str, int] = {}
         self.scope: dict[str, set[str]] = {}
         self.above: dict[str, set[str]] = {}
+        self.circles: dict[str, set[tuple[str, str]]] = {}
         self.counts: Counter[str] = Counter()
         self.broken: str | None = None
         self.players: dict[str, Player] = {}
@@ -221,7 +222,8 @@ class World:
                 if not is_handed:
                     owed.discard((player.name, path, before or 0))
                 if follows and player.name in self.scope[batch] and player.lacks(path, content):
-                    owed |= set() if self._circle(player.name, writer) else {(player.name, path, content)}
+                    is_circle = (player.name, writer) in self.circles[batch]  # as it was when the batch became due
+                    owed |= set() if is_circle else {(player.name, path, content)}
 
     # -- what is planned -------------------------------------------------------------------------------------------
 
@@ -274,6 +276,7 @@ class World:
         if name not in self.due_since:
             above = self._above(name) - {name}
             self.scope[name] = {other for other in above if other in self.watched and not self._circle(other, name)}
+            self.circles[name] = {(one, other) for one in self.players for other in above if self._circle(one, other)}
             self.due_since[name], self.owed[name] = self.now, self._owed_now(name)
         if self.waits.judge(name, looked) is not None:
             self.counts["waits"] += 1
