@@ -1063,20 +1063,18 @@ class Workspace:
         return Listing(rows)
 
     def lineage(self, x: str | os.PathLike[str] | None = None, depth: int = 1) -> Lineage:
-        """What feeds what: what a flow, a file, a folder or a table (`warehouse.duckdb:sales`) is made from, and what is made from it, so
-        many edges (`depth`) each way; without `x` all flows and the places between them.
+        """What a flow, a file, a folder or a table (`warehouse.duckdb:sales`) is made from, and what is made from it, `depth` edges each
+        way; without `x` all flows and the places between them. A notebook shows it as a picture.
 
         It is known from what runs have read and written, and from what flows declare before they ran: such edges have no `run_id`.
-        A notebook shows it as a picture.
 
         Raises:
             FlowValidationError: nothing is known of `x`, or `depth` is less than 1.
 
         Example:
             >>> import tempfile
-            >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> [edge.text for edge in ws.lineage("example").edges]
-            ['example reads data/example_input/: no run has yet', 'example writes data/example_output/: no run has yet']
+            >>> Workspace.create(tempfile.mkdtemp()).lineage("example").nodes
+            (LineageNode(id='example', kind='flow', path=None, count=None),)
         """
         from data_engine.status.lineage import lineage
 

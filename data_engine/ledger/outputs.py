@@ -12,17 +12,17 @@ import os
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.rows import RUN_COLUMNS, files_of, restored, run_of, staged_files_of, storable
-from data_engine.model import PublishStarted, Run, RunFile, WrittenFile
+from data_engine.model import PublishStarted, Run, WrittenFile
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
@@ -279,31 +279,48 @@ def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bo
     return {(path := moved(use.path)): use._replace(path=path) for use in uses.values()}
 
 
-def place_uses(ledger: Ledger, place: str, *, is_folder: bool, written: bool) -> list[FileUse]:
-    """The newest use of a file, or of the files in a folder, by each flow that has written it, or whose newest runs have read it."""
-    lead = os.path.join(place, "") if is_folder else place
-    if written and not is_folder:
-        outputs = [(output.flow, output.run) for output in output_runs(ledger, place)]
-        return [
-            FileUse(flow, place, run.run_id, run.last_at_utc, _rows_of(run.outputs, place))
-            if run
-            else FileUse(flow, place)
-            for flow, run in outputs
-        ]
-    uses: dict[str, FileUse] = {}
-    for flow, run_id, at_utc in () if written else ledger.rows(_OF_SOURCE, place):
-        uses[restored(flow)] = FileUse(restored(flow), place, run_id, at_utc)
-    flows = ledger.rows(_WRITERS_BELOW, lead) if written else ledger.rows("SELECT DISTINCT flow_name FROM runs")
-    column, pattern = "outputs" if written else "inputs", json.dumps(lead)[1:-1]
-    query = f"{_OF_FLOW.format(column)} AND (instr({column}, ?2) OR substr(source_path, 1, length(?3)) = ?3) LIMIT 1"
-    for flow in (restored(flow) for (flow,) in flows):
-        if written:
-            uses[flow] = FileUse(flow, place)
-        for run_id, at_utc, source, files in ledger.rows(query, flow, pattern, lead):
-            rows = [rows for path, rows in _paths_in(files) if path == place]
-            if is_folder or rows or source == place:
-                uses[flow] = FileUse(flow, place, run_id, at_utc, rows[0] if rows else None)
+def file_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
+    """The newest use of a file by each flow that has written it, or that has read it in its newest runs or as its source."""
+    if written:
+        return [_written_use(output, place) for output in output_runs(ledger, place)]
+    sources = (FileUse(restored(flow), place, run_id, at) for flow, run_id, at in ledger.rows(_OF_SOURCE, place))
+    uses = {use.flow: use for use in sources}
+    for flow, run_id, at_utc, files in _newest_uses(ledger, _all_flows(ledger), "inputs", json.dumps(place)):
+        uses[flow] = FileUse(flow, place, run_id, at_utc, dict(_paths_in(files)).get(place))
     return list(uses.values())
+
+
+def folder_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
+    """The newest use of the files in a folder by each flow that has written some, or whose newest runs have read some."""
+    lead = os.path.join(place, "")
+    writers = [restored(flow) for (flow,) in ledger.rows(_WRITERS_BELOW, lead)] if written else []
+    uses = {flow: FileUse(flow, place) for flow in writers}
+    flows, column, of_source = (writers, "outputs", None) if written else (_all_flows(ledger), "inputs", lead)
+    for flow, run_id, at_utc, _ in _newest_uses(ledger, flows, column, json.dumps(lead)[:-1], of_source):
+        uses[flow] = FileUse(flow, place, run_id, at_utc)
+    return list(uses.values())
+
+
+def _written_use(output: OutputRun, place: str) -> FileUse:
+    run = output.run
+    if run is None:
+        return FileUse(output.flow, place)
+    rows = next((file.rows for file in run.outputs if file.path == place), None)
+    return FileUse(output.flow, place, run.run_id, run.last_at_utc, rows)
+
+
+def _all_flows(ledger: Ledger) -> list[str]:
+    return [restored(flow) for (flow,) in ledger.rows("SELECT DISTINCT flow_name FROM runs")]
+
+
+def _newest_uses(
+    ledger: Ledger, flows: Iterable[str], column: str, pattern: str, lead: str | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """The newest run of each flow whose files contain the `pattern` of JSON, or whose source begins with `lead`: flow, id, time and files."""
+    query = f"{_OF_FLOW.format(column)} AND (instr({column}, ?2) OR substr(source_path, 1, length(?3)) = ?3) LIMIT 1"
+    for flow in flows:
+        for run_id, at_utc, _, files in ledger.rows(query, flow, pattern, lead):
+            yield flow, run_id, at_utc, files
 
 
 def _paths_in(files: str | None) -> list[tuple[str, int | None]]:
@@ -312,10 +329,6 @@ def _paths_in(files: str | None) -> list[tuple[str, int | None]]:
         return [] if files is None else [(restored(path), rows) for path, _, _, rows in json.loads(files)["files"]]
     except (ValueError, TypeError, KeyError, RecursionError):  # what another machine wrote
         return []
-
-
-def _rows_of(files: Iterable[RunFile], place: str) -> int | None:
-    return next((file.rows for file in files if file.path == place), None)
 
 
 def _run_of_stage(

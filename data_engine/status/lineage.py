@@ -16,7 +16,7 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.formatting import cli_line, path_in, plural, time_text
-from data_engine.ledger.outputs import FileUse, flow_uses, place_uses
+from data_engine.ledger.outputs import FileUse, file_uses, flow_uses, folder_uses
 from data_engine.notebook.mirror_warnings import Folders, folders_of, is_read
 from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.reasons.remedies import SHORT_ID
@@ -186,7 +186,8 @@ class _Finder:
         return [self._edge(place, flow, use, is_written=True) for place, use in self._folded(uses, roots, roots)]
 
     def _of_place(self, node: str, path: Path, is_folder: bool, *, is_up: bool) -> Iterator[LineageEdge]:
-        uses = {use.flow: use for use in place_uses(self._home.ledger(), str(path), is_folder=is_folder, written=is_up)}
+        uses_of = folder_uses if is_folder else file_uses
+        uses = {use.flow: use for use in uses_of(self._home.ledger(), str(path), written=is_up)}
         for name, folders in self._folders.items():
             if name in uses:
                 continue

@@ -58,12 +58,7 @@ def layers(value: Lineage) -> list[list[LineageNode]]:
     before: dict[str, set[str]] = {node.id: set() for node in value.nodes}
     for edge in value.edges:
         before[edge.target].add(edge.source)
-    left, rank = dict(before), dict[str, int]()
-    while left:
-        free = [name for name, of in left.items() if not of & left.keys()] or [next(iter(left))]
-        for name in free:
-            rank[name] = max((rank[other] + 1 for other in before[name] if other in rank), default=0)
-        left = {name: of for name, of in left.items() if name not in rank}
+    rank = _ranks(before)
     for name in [name for name, of in before.items() if not of]:  # what nobody makes stands beside who reads it
         rank[name] = max(min((rank[edge.target] for edge in value.edges if edge.source == name), default=1) - 1, 0)
     placed: list[list[LineageNode]] = [[] for _ in range(max(rank.values(), default=0) + 1)]
@@ -73,6 +68,17 @@ def layers(value: Lineage) -> list[list[LineageNode]]:
         placed[rank[node.id]].append(node)
         row[node.id] = sum(near) / len(near) if near else len(placed[rank[node.id]])
     return [sorted(layer, key=lambda node: row[node.id]) for layer in placed]
+
+
+def _ranks(before: Mapping[str, set[str]]) -> dict[str, int]:
+    """The layer of each node: one more than the last of those that lead to it."""
+    left, rank = dict(before), dict[str, int]()
+    while left:
+        free = [name for name, of in left.items() if not of & left.keys()] or [next(iter(left))]
+        for name in free:
+            rank[name] = max((rank[other] + 1 for other in before[name] if other in rank), default=0)
+        left = {name: of for name, of in left.items() if name not in rank}
+    return rank
 
 
 def lineage_svg(value: Lineage) -> str:
