@@ -320,8 +320,16 @@ NIGHTLY = Flow("G", "a").watch(mode="schedule", time="06:00", tz="UTC")
 EACH_NEW = Flow("G", "a").watch(mode="poll", source="/in", interval="30s", run_as="batch", extensions=".csv")
 
 
-@pytest.mark.parametrize("flow", [NIGHTLY, EACH_NEW], ids=["slot", "poll"])
-@pytest.mark.parametrize(("minutes", "kinds"), [(59, []), (200, ["late"])], ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("flow", "minutes", "kinds"),
+    [
+        pytest.param(NIGHTLY, 59, [], id="slot"),
+        pytest.param(NIGHTLY, 200, ["late"], id="slot, an hour"),
+        pytest.param(NIGHTLY.expect(grace="20m"), 30, ["late"], id="slot, its grace"),
+        pytest.param(EACH_NEW, 59, [], id="poll"),
+        pytest.param(EACH_NEW, 200, ["late"], id="poll, an hour"),
+    ],
+)
 def test_a_wait_for_what_feeds_it_is_told_once_after_an_hour(
     home: LocalWorkspace, flow: Flow, minutes: int, kinds: list[str]
 ) -> None:
@@ -341,7 +349,7 @@ def test_a_wait_for_what_feeds_it_is_told_once_after_an_hour(
         assert made.kinds() == kinds
         ended_s = made.now_s
         made.triggers.why, made.triggers.waits.ended_s = (lambda name: None), (lambda name: ended_s)
-        about = RunAbout("slot", None, "x", scheduled_for=utc_text(six_s)) if flow is NIGHTLY else None
+        about = RunAbout("slot", None, "x", scheduled_for=utc_text(six_s)) if flow.mode == "schedule" else None
         for event in (
             RunStarted("r", "a", "G", None, made.now_s + 9, about=about),
             RunFinished("r", "success", made.now_s + 1200, 1191.0),
