@@ -99,7 +99,7 @@ def shrunk(
 def feeders(flow: str, planned: Mapping[str, PlannedFlow], watched: Set[str]) -> dict[str, frozenset[str]]:
     """The flows that a batch of `flow` waits for, directly or through others, feeders first; each with those of them whose outputs it
     looks for. Flows in a circle with it, or with each other, do not wait for one another. Nothing follows in flows that are not
-    `watched`: they are disabled, or run by hand. None for a flow that is no batch.
+    `watched`: they are disabled, or run by hand. None for a flow that is no batch, or not deployed.
 
     Example:
         >>> from data_engine import Flow
@@ -111,8 +111,8 @@ def feeders(flow: str, planned: Mapping[str, PlannedFlow], watched: Set[str]) ->
         >>> [(flow, *of) for flow, of in feeders("total", planned, set(planned)).items()]
         [('first',), ('second', 'first')]
     """
-    trigger = planned[flow].trigger
-    if trigger.source is not None and trigger.run_as != "batch":
+    trigger = planned[flow].trigger if flow in planned else None
+    if trigger is None or (trigger.source is not None and trigger.run_as != "batch"):
         return {}
 
     @cache

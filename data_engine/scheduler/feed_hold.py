@@ -79,7 +79,9 @@ class FeedWaits:
             if flow is not None and backlog is not None:
                 self._backlogs[flow] = backlog
             for name, (wait, _) in list(self._waits.items()):
-                if flow is None or flow in wait.feeders:
+                if name not in self._watched:
+                    self.end(name)  # a look that was under way when its flow went has begun it
+                elif flow is None or flow in wait.feeders:
                     self._go_on(name)
 
     def forget(self, flow: str) -> None:

@@ -83,19 +83,21 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     )
     shown: tuple[Part, ...] = (table(columns, lines),)
     again = cli_line("tidy", *([] if name is None else [name]))
+    readers = [
+        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
+        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
+    ]
     if not yes:
-        question = Card(f"Move {_what(rows)} aside?", (), shown)
+        question = Card(f"Move {_what(rows)} aside?", (), (*shown, *readers))
         if place.reader == "person":
-            yes, shown = place.confirm(question, "they would be moved aside", yes=False), ()
+            yes, shown, readers = place.confirm(question, "they would be moved aside", yes=False), (), []
         if not yes:
+            notes += readers
             notes.append(Note.warning(f"Nothing was moved. To move them aside: {again} --yes"))
             return Answer(lambda: Card("", (), shown), lambda: facts, tuple(notes))
     moved = ws.set_aside(name)
     text = f"Moved {plural(len(moved), 'file')} aside. To have them back: {again} --back"
-    notes += [
-        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
-        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
-    ]
+    notes += readers
     facts["moved"] = [str(path) for path in moved]
     return Answer(lambda: Card("", (), (*shown, Lines((text,)))), lambda: facts, tuple(notes))
 

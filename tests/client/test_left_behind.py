@@ -151,6 +151,7 @@ def test_they_are_moved_aside_when_asked_and_back(
     told = capsys.readouterr()
     assert "out/claims/north/b.txt" in told.out
     assert "Nothing was moved. To move them aside: data-engine tidy --yes" in told.err
+    assert "total reads there" in told.err
     assert outputs(workspace) == ["a.txt", "c.txt", "north/b.txt"]
 
     assert command([*tidy, "claims", "--yes"]) == 0
