@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,39 @@ def test_the_same_outputs_made_again_start_nothing(workspace: Workspace, ws: Wor
     time.sleep(0.5)
     assert len(workspace.runs("total")) == runs
     assert {path: path.stat().st_mtime_ns for path in (ws.root / "parts").glob("*.csv")} == before
+
+
+def test_a_run_in_another_process_is_waited_for(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """As from a notebook or a command line; its flow is disabled, so that nothing else of it runs."""
+    gate = begin(workspace, ws)
+    workspace.disable("first")
+    gate.unlink()
+    until(lambda: (ws.root / "sum" / "total.txt").read_text() == "112")
+    until(lambda: not why(workspace))
+    gate = hold_back(ws, "first")
+    ws.source("in/c.csv", "1000")
+    by_hand = threading.Thread(target=workspace.load_flow("first").run_once, kwargs={"source": "c.csv"})
+    by_hand.start()
+    (run,) = until(lambda: [run for run in workspace.runs("first") if run.status == "started"])
+
+    ws.source("parts/given.csv", "3")
+
+    until(lambda: why(workspace).get("run_id") == run.run_id)
+    gate.unlink()
+    by_hand.join()
+    until(lambda: (ws.root / "sum" / "total.txt").read_text() == "1113")
+
+
+def test_a_daemon_that_is_killed_in_the_middle_waits_for_nothing_that_is_gone(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    """What its run would have made is made again, and waited for anew."""
+    gate = begin(workspace, ws)
+    until(lambda: waits(workspace))
+
+    workspace.kill()
+    gate.unlink()
+    workspace.start_engine()
+
+    until(lambda: (ws.root / "sum" / "total.txt").read_text() == "112")
+    assert len(workspace.runs("total")) <= 3
