@@ -17,6 +17,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.formatting import cli_line, path_in, plural, time_text
 from data_engine.ledger.outputs import FileUse, file_uses, flow_uses, folder_uses
+from data_engine.ledger.rows import restored
 from data_engine.notebook.mirror_warnings import Folders, folders_of, is_read
 from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.reasons.remedies import SHORT_ID
@@ -93,7 +94,7 @@ def lineage(home: LocalWorkspace, subject: str | None = None, depth: int = 1) ->
         return finder.result(
             "", [edge for name in flows for edge in (*finder.read(name), *finder.written(name))], flows
         )
-    start = finder.meant(subject)
+    start = finder.node_of(subject)
     edges: dict[LineageEdge, None] = {}
     for is_up in (True, False):
         seen, front = {start}, [start]
@@ -122,8 +123,8 @@ class _Finder:
         ids |= dict.fromkeys([*names, *(end for edge in kept for end in (edge.source, edge.target))])
         return Lineage(subject, tuple(self._nodes.get(name) or LineageNode(name, "flow") for name in ids), kept)
 
-    def meant(self, subject: str) -> str:
-        """The id of the node that somebody means.
+    def node_of(self, subject: str) -> str:
+        """The id of the node that somebody means; a path is seen from the workspace's folder, else from where the caller is.
 
         Raises:
             FlowValidationError: there is none, or nothing is known of it.
@@ -132,8 +133,8 @@ class _Finder:
             return subject
         if table_meant(self._home.layout.databases_dir, subject) is not None:
             return self._add(LineageNode(subject, "table", subject))
-        root = self._home.layout.root
-        path = Path(os.path.normpath(root / subject))
+        paths = [Path(os.path.normpath(folder / subject)) for folder in (self._home.layout.root, Path.cwd())]
+        path = next((path for path in paths if path.exists()), paths[0])
         places = [place for folders in self._folders.values() for place in (folders.mirror, *folders.reads) if place]
         is_known = is_read(path, places) or path.exists()
         node = self._place(path, is_folder=path.is_dir() or (path in places and not path.is_file()))
@@ -165,24 +166,22 @@ class _Finder:
         if trigger is not None and trigger.source is not None:
             query = "SELECT source_key FROM file_state WHERE flow_name = ? AND source_root = ? AND source_key <> ''"
             keys = self._home.ledger().rows(query, flow, trigger.source_as_authored or "")
-            known = (os.path.join(str(trigger.source), key) for (key,) in keys)
-            uses = {path: FileUse(flow, path) for path in known} | uses
+            lead = os.path.join(trigger.source, "")
+            paths = (lead + restored(key).replace("/", os.sep) for (key,) in keys)
+            uses = {path: FileUse(flow, path) for path in paths} | uses
         declared: list[Path] = []
         for read in folders.reads:
             mirrors = [mirror for mirror in self._mirrors if mirror != folders.mirror and is_read(mirror, [read])]
             declared += mirrors or [read]
-        for read in folders.reads:
-            if read.is_dir():
+            if not read.is_file():
                 uses.pop(str(read), None)  # a batch's source is its folder
         return [self._edge(place, flow, use) for place, use in self._folded(uses, roots, declared)]
 
     def written(self, flow: str) -> list[LineageEdge]:
         """The edges to what the flow writes."""
         mirror = self._folders.get(flow, Folders()).mirror
-        uses, roots = (
-            flow_uses(self._home.ledger(), self._home.layout, flow, written=True),
-            [] if mirror is None else [mirror],
-        )
+        roots = [] if mirror is None else [mirror]
+        uses = flow_uses(self._home.ledger(), self._home.layout, flow, written=True)
         return [self._edge(place, flow, use, is_written=True) for place, use in self._folded(uses, roots, roots)]
 
     def _of_place(self, node: str, path: Path, is_folder: bool, *, is_up: bool) -> Iterator[LineageEdge]:
@@ -233,16 +232,16 @@ class _Finder:
                 inside = os.path.join(folder, "")
                 by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(folder))
             groups.setdefault(files.get(path) or by_folder[folder], []).append(use)
-        for place, some in groups.items():
+        for place, group in groups.items():
             is_root = place in declared or any(place == root for _, root in leads)
-            if some and len(some) <= _FEW and not is_root:
-                yield from ((self._place(Path(use.path), is_folder=False), use) for use in some)
+            if group and len(group) <= _FEW and not is_root:
+                yield from ((self._place(Path(use.path), is_folder=False), use) for use in group)
                 continue
-            newest = max(some, key=lambda use: use.at_utc or "", default=FileUse("", ""))
+            newest = max(group, key=lambda use: use.at_utc or "", default=FileUse("", ""))
             if str(place) in files:
                 yield self._place(place, is_folder=False), newest
             else:
-                yield self._place(place, is_folder=True, count=len(some) or None), newest._replace(rows=None)
+                yield self._place(place, is_folder=True, count=len(group) or None), newest._replace(rows=None)
 
     def _edge(self, node: str, flow: str, use: FileUse, *, is_written: bool = False) -> LineageEdge:
         source, target = (flow, node) if is_written else (node, flow)

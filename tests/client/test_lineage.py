@@ -105,6 +105,16 @@ def test_so_many_edges_each_way(
     assert edges(after_runs.lineage(subject, depth)) == expected
 
 
+def test_a_path_is_seen_from_the_workspace_or_from_here(
+    after_runs: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ws.root / "parts")
+
+    assert edges(after_runs.lineage("clean/3.csv")) == edges(after_runs.lineage("parts/clean/3.csv"))
+    assert after_runs.lineage("clean").nodes[0].kind == "flow"  # a flow before a folder
+    assert after_runs.lineage(ws.root / "rates.csv").subject == "rates.csv"
+
+
 def test_a_source_that_is_one_file_is_a_file(workspace: Workspace, ws: WorkspaceFiles) -> None:
     ws.notebook("single", CLEAN.replace("../in", "../in/0.csv").replace("parts/clean", "one"))
     assert edges(workspace.lineage("single")) == {("in/0.csv", "single"), ("single", "one/")}
