@@ -276,7 +276,8 @@ def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bo
     for path in ledger.outputs(flow) if written else ():
         uses.setdefault(path, FileUse(flow, path))
     moved = path_mover(ledger, layout, uses)
-    return {(path := moved(use.path)): use._replace(path=path) for use in uses.values()}
+    paths = ((use, moved(use.path)) for use in uses.values())
+    return {path: use if use.path == path else use._replace(path=path) for use, path in paths}
 
 
 def file_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
