@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from data_engine.plan.plan import Plan
     from data_engine.planning.backfill import Reprocess
     from data_engine.status.explain import Explanation
+    from data_engine.status.lineage import Lineage
     from data_engine.status.record import WorkspaceStatus
     from data_engine.status.run_comparison import Comparison, Trends
     from data_engine.verbs import Flow
@@ -1098,6 +1099,24 @@ class Workspace:
             otherwise=lambda: explain(source := self.link.offline(), source.facts(), **query),
         )
         return Listing(rows)
+
+    def lineage(self, x: str | os.PathLike[str] | None = None, depth: int = 1) -> Lineage:
+        """What a flow, a file, a folder or a table (`warehouse.duckdb:sales`) is made from, and what is made from it, `depth` edges each
+        way; without `x` all flows and the places between them. A notebook shows it as a picture.
+
+        It is known from what runs have read and written, and from what flows declare before they ran: such edges have no `run_id`.
+
+        Raises:
+            FlowValidationError: nothing is known of `x`, or `depth` is less than 1.
+
+        Example:
+            >>> import tempfile
+            >>> Workspace.create(tempfile.mkdtemp()).lineage("example").nodes
+            (LineageNode(id='example', kind='flow', path=None, count=None),)
+        """
+        from data_engine.status.lineage import lineage
+
+        return lineage(self.home, None if x is None else with_home(os.fspath(x)), depth)
 
     # -- this machine's daemon, and who owns the workspace ------------------------------------------------------------------
 

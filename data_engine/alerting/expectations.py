@@ -24,6 +24,9 @@ from data_engine.record import frozen
 GRACE_S = 300.0
 """How late a slot may begin, where `Flow.expect` does not say."""
 
+WAIT_GRACE_S = 3600.0
+"""How long a batch may wait for flows that feed it, where `Flow.expect` does not say."""
+
 LONGEST_LOOK_BACK_S = 40 * 86_400.0
 """Nothing counts as late for longer."""
 
@@ -86,9 +89,9 @@ def judge(
     )
 
 
-def grace_of(expectations: Iterable[Expectation]) -> float:
-    """How late a slot of the flow may begin, in seconds."""
-    return next((rule.grace_s for rule in expectations if rule.grace_s is not None), GRACE_S)
+def grace_of(expectations: Iterable[Expectation], default_s: float = GRACE_S) -> float:
+    """How late a slot of the flow may begin, in seconds, or how long it may wait for flows that feed it."""
+    return next((rule.grace_s for rule in expectations if rule.grace_s is not None), default_s)
 
 
 def slot_to_check(

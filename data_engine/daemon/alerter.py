@@ -28,7 +28,15 @@ from data_engine.alerting.deciding import (
     is_failure,
     rejection,
 )
-from data_engine.alerting.expectations import ExpectationState, counts_of, freshness, late_slot, look
+from data_engine.alerting.expectations import (
+    WAIT_GRACE_S,
+    ExpectationState,
+    counts_of,
+    freshness,
+    grace_of,
+    late_slot,
+    look,
+)
 from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
 from data_engine.engine.left_behind import gone_sources
@@ -45,7 +53,14 @@ from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
 from data_engine.planning.due import PlannedFlow, disabled_by
 from data_engine.planning.slots import zone_of
-from data_engine.reasons.kinds import EngineOff, FeedShrunk, HeldSlot, WaitingForGroup, WaitingForWorker
+from data_engine.reasons.kinds import (
+    EngineOff,
+    FeedShrunk,
+    HeldSlot,
+    UpstreamRunning,
+    WaitingForGroup,
+    WaitingForWorker,
+)
 from data_engine.reasons.remedies import Reason
 from data_engine.record import frozen
 from data_engine.scheduler.dispatcher import Active, Alerts, Dispatcher, ReadyFlow
@@ -510,14 +525,28 @@ class TroubleFinder:
             why = self._triggers.why(name)
             if isinstance(why, (FeedShrunk, HeldSlot)):
                 troubles.append(held_trouble(name, why, utc_text(now_s)))
+            elif isinstance(why, UpstreamRunning) and why.since_utc is not None and judged.late is None:
+                late_s = seconds_of(why.since_utc) + grace_of(flow.expectations, WAIT_GRACE_S)
+                looks.append(late_s if late_s > now_s else None)
+                if late_s <= now_s:
+                    key = TroubleKey(name, "late", "upstream")
+                    troubles.append(TroubleRecord(key, why.since_utc, {"reason": why.text}))
         return troubles, min((at_s for at_s in looks if at_s is not None), default=None)
 
     def _late_slot(self, flow: Flow, after_s: float, now_s: float) -> tuple[list[TroubleRecord], float | None]:
-        """A slot that has not begun: it is late where it waits for its turn, else missed."""
+        """A slot that has not begun: it is late where it waits for its turn, else missed. What waits for flows that feed it is late by
+        that wait alone."""
         name, timezone = flow.name or "", self._home.settings().timezone
+        if isinstance(self._triggers.why(name), UpstreamRunning):
+            return [], None
         slot_s, began, next_s = late_slot(self._ledger, flow, timezone=timezone, after_s=after_s, now_s=now_s)
         if slot_s is None:
             return [], next_s
+        waited_s = self._triggers.waits.ended_s(name)
+        if waited_s is not None and waited_s >= slot_s:
+            in_time_s = waited_s + grace_of(flow.expectations)
+            if now_s < in_time_s or (began and seconds_of(began) <= in_time_s):
+                return [], min(in_time_s, next_s or in_time_s) if now_s < in_time_s else next_s
         waits = isinstance(self._dispatcher.why_waiting(name, []), (WaitingForGroup, WaitingForWorker))
         waits = waits or isinstance(self._triggers.why(name), FeedShrunk)
         reason = self.in_the_way(name) if began is None else f"it began at {began[:19].replace('T', ' ')} UTC"
@@ -610,7 +639,7 @@ class TroubleFinder:
         for trouble in records:
             if trouble.key.kind not in ("missed", "late") or trouble.key in there:
                 continue
-            if trouble.key.kind == "missed" or trouble.key.step == "slot":
+            if trouble.key.kind == "missed" or trouble.key.step:
                 done_s = freshness(self._ledger, flow).for_s
                 if done_s is None or done_s < seconds_of(trouble.since_utc):
                     continue

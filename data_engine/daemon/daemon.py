@@ -38,7 +38,7 @@ from data_engine.ledger.requests import RequestRows
 from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake
-from data_engine.reasons.kinds import FeedShrunk, Unreachable
+from data_engine.reasons.kinds import FeedShrunk, Unreachable, UpstreamRunning
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.status.build import HeldFiles
@@ -99,6 +99,7 @@ class Daemon:
         self.gone: frozenset[tuple[str, str]] = frozenset()
         self._held_before: dict[str, int] = {}
         self._shown_before: tuple[object, ...] = ()
+        self._stuck_before: frozenset[str] = frozenset()
         self._needed_s = time.monotonic()
         self._is_telling = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -282,10 +283,12 @@ class Daemon:
         if held != self._held_before:
             self._held_before = held
             self.alerter.files_changed(flow for flow, count in held.items() if count)
-        away = tuple(
-            flow for flow in self.deployer.flows if isinstance(self.triggers.why(flow), (Unreachable, FeedShrunk))
-        )
-        now = (held, str(self.trouble), tuple(self.home.settings().warnings), away, self.service)
+        whys = {flow: self.triggers.why(flow) for flow in self.deployer.flows}
+        stuck = {flow: why for flow, why in whys.items() if isinstance(why, (Unreachable, FeedShrunk, UpstreamRunning))}
+        if (changed := stuck.keys() ^ self._stuck_before) and self.is_engine_on:
+            self.alerter.files_changed(changed)
+        self._stuck_before = frozenset(stuck)
+        now = (held, str(self.trouble), tuple(self.home.settings().warnings), stuck, self.service)
         if now != self._shown_before:
             self._shown_before = now
             self.tell()

@@ -237,7 +237,8 @@ class Flow(Displayable):
 
         Args:
             mode: "manual"; "poll" (needs `source` and `interval`); "schedule" (exactly one of `interval`, `time`, `cron`).
-            run_as: "individual" runs once for each source file, "batch" once for the whole folder.
+            run_as: "individual" runs once for each source file, "batch" once for the whole folder, when what ran or was due in the flows
+                that write it is done.
             max_parallel: how many sources of this flow may run at once; in the daemon each of these runs has a process, and so a module, of its own.
             source: a file or a folder (searched with its subfolders); it need not exist yet.
             interval: a positive duration: "10ms" "5s" "15m" "1.5h" "2d" "1w", or a timedelta.
@@ -346,7 +347,8 @@ class Flow(Displayable):
             by: "HH:MM" or several of them: a success on each day by then.
             every: a success at least once within every such interval.
             within: how long a run may take.
-            grace: how late a time of a schedule may begin before it counts as missed; by default 5 minutes.
+            grace: how late a time of a schedule may begin before it counts as missed; by default 5 minutes, and an hour while it waits
+                for flows that feed it.
             days: with `by`: "mon-fri", "mon,thu", or a list; by default every day.
             tz: with `by`: an IANA zone; by default the workspace's `timezone`, else the machine's.
 

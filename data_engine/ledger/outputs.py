@@ -12,12 +12,12 @@ import os
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from data_engine.ledger.connection import connect_to_look
@@ -241,6 +241,95 @@ def written_here(ledger: Ledger, layout: WorkspaceLayout, most_runs: int) -> lis
             root = None if file.source_root is None else moved(file.source_root)
             files[path] = replace(file, path=path, sources=sources, source_root=root)
     return list(files.values())
+
+
+class FileUse(NamedTuple):
+    """The newest use of a file by a flow: the run that read or wrote it, and its rows; None where no run of it is known."""
+
+    flow: str
+    path: str
+    run_id: str | None = None
+    at_utc: str | None = None
+    rows: int | None = None
+
+
+_NEWEST_RUNS = 100
+_OF_FLOW = f"""
+SELECT run_id, finished_at_utc, source_path, {{0}} FROM (
+    SELECT run_id, finished_at_utc, source_path, {{0}}, status FROM runs WHERE flow_name = ?1 ORDER BY started_at_utc DESC LIMIT {_NEWEST_RUNS}
+) WHERE status = 'success'
+"""
+_OF_SOURCE = """
+SELECT flow_name, run_id, max(finished_at_utc) FROM runs WHERE source_path = ? AND status = 'success' GROUP BY flow_name
+"""
+_WRITERS_BELOW = "SELECT DISTINCT flow_name FROM outputs WHERE substr(output_path, 1, length(?1)) = ?1"
+
+
+def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bool) -> dict[str, FileUse]:
+    """The files that the newest runs of the flow have read, or all that it ever wrote, by their current paths."""
+    uses: dict[str, FileUse] = {}
+    for run_id, at_utc, source, files in ledger.rows(_OF_FLOW.format("outputs" if written else "inputs"), flow):
+        for path, rows in _paths_in(files):
+            uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows))
+        if source is not None and not written:
+            uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
+    for path in ledger.outputs(flow) if written else ():
+        uses.setdefault(path, FileUse(flow, path))
+    moved = path_mover(ledger, layout, uses)
+    paths = ((use, moved(use.path)) for use in uses.values())
+    return {path: use if use.path == path else use._replace(path=path) for use, path in paths}
+
+
+def file_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
+    """The newest use of a file by each flow that has written it, or that has read it in its newest runs or as its source."""
+    if written:
+        return [_written_use(output, place) for output in output_runs(ledger, place)]
+    sources = (FileUse(restored(flow), place, run_id, at) for flow, run_id, at in ledger.rows(_OF_SOURCE, place))
+    uses = {use.flow: use for use in sources}
+    for flow, run_id, at_utc, files in _newest_uses(ledger, _all_flows(ledger), "inputs", json.dumps(place)):
+        uses[flow] = FileUse(flow, place, run_id, at_utc, dict(_paths_in(files)).get(place))
+    return list(uses.values())
+
+
+def folder_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
+    """The newest use of the files in a folder by each flow that has written some, or whose newest runs have read some."""
+    lead = os.path.join(place, "")
+    writers = [restored(flow) for (flow,) in ledger.rows(_WRITERS_BELOW, lead)] if written else []
+    uses = {flow: FileUse(flow, place) for flow in writers}
+    flows, column, of_source = (writers, "outputs", None) if written else (_all_flows(ledger), "inputs", lead)
+    for flow, run_id, at_utc, _ in _newest_uses(ledger, flows, column, json.dumps(lead)[:-1], of_source):
+        uses[flow] = FileUse(flow, place, run_id, at_utc)
+    return list(uses.values())
+
+
+def _written_use(output: OutputRun, place: str) -> FileUse:
+    run = output.run
+    if run is None:
+        return FileUse(output.flow, place)
+    rows = next((file.rows for file in run.outputs if file.path == place), None)
+    return FileUse(output.flow, place, run.run_id, run.last_at_utc, rows)
+
+
+def _all_flows(ledger: Ledger) -> list[str]:
+    return [restored(flow) for (flow,) in ledger.rows("SELECT DISTINCT flow_name FROM runs")]
+
+
+def _newest_uses(
+    ledger: Ledger, flows: Iterable[str], column: str, pattern: str, lead: str | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """The newest run of each flow whose files contain the `pattern` of JSON, or whose source begins with `lead`: flow, id, time and files."""
+    query = f"{_OF_FLOW.format(column)} AND (instr({column}, ?2) OR substr(source_path, 1, length(?3)) = ?3) LIMIT 1"
+    for flow in flows:
+        for run_id, at_utc, _, files in ledger.rows(query, flow, pattern, lead):
+            yield flow, run_id, at_utc, files
+
+
+def _paths_in(files: str | None) -> list[tuple[str, int | None]]:
+    """The paths in a text of `files_as_text`, with the rows of each; none where it cannot be read."""
+    try:
+        return [] if files is None else [(restored(path), rows) for path, _, _, rows in json.loads(files)["files"]]
+    except (ValueError, TypeError, KeyError, RecursionError):  # what another machine wrote
+        return []
 
 
 def _run_of_stage(

@@ -19,6 +19,7 @@ from data_engine.flow.scan import is_candidate_name
 from data_engine.flow.spec import Collect
 from data_engine.flow.trigger import Manual, Schedule, Trigger
 from data_engine.model import RunFinished, SeenSource, Signature, SourceKey, SourceState, Switch, utc_text
+from data_engine.notebook.mirror_warnings import Folders, folders_of
 from data_engine.planning.slots import Slots
 from data_engine.reasons.kinds import (
     ByHand,
@@ -28,7 +29,6 @@ from data_engine.reasons.kinds import (
     Disabled,
     Done,
     EngineOff,
-    FeedShrunk,
     Freed,
     Held,
     Interrupted,
@@ -74,12 +74,14 @@ class PlannedFlow:
     trigger: Trigger
     mirror: Path | None = None
     collects: tuple[Collect, ...] = ()
+    folders: Folders = Folders()
 
     @classmethod
     def of(cls, flow: Flow) -> PlannedFlow:
         """The facts of a flow with a name; without a trigger it is manual."""
         mirror = None if flow.mirror_spec is None or flow.mirrors_into_source else flow.mirror_spec.root
-        return cls(flow.name or "", flow.group, flow.trigger or Manual(), mirror, flow.collects)
+        trigger = flow.trigger or Manual()
+        return cls(flow.name or "", flow.group, trigger, mirror, flow.collects, folders_of(flow))
 
     def key(self, path: str) -> SourceKey:
         """The identity of the source at `path` inside the root; "" is a single file, or a batch as a whole."""
@@ -248,7 +250,7 @@ def judge_batch(
     key: SourceKey,
     verdicts: Iterable[Verdict],
     seen: Iterable[SeenSource],
-    why_held: Callable[[int], FeedShrunk | None] = lambda count: None,
+    why_held: Callable[[int], Reason | None] = lambda count: None,
 ) -> Verdict:
     """Whether a batch is due: one of its candidates is, and none settles or is locked. It settles all that is `seen`, unless
     `why_held` has a reason against their number."""

@@ -203,6 +203,21 @@ class FeedShrunk(Reason):
         return filled(_GONE, self)
 
 
+def _upstream_text(why: UpstreamRunning) -> str:
+    what = "what is due there has not run yet" if why.run_id is None else "run {run_id:id} is under way"
+    return filled(f'waiting since {{since_utc:time}} for flow "{{flow}}", which feeds it: {what}', why)
+
+
+@reason("upstream_running", _upstream_text, remedies.upstream_running, PENDING)
+class UpstreamRunning(Reason):
+    """A batch that is due waits, since then, for what ran or was due in the flows that write its sources; `flow` is one of them that is
+    not done, with its run where one is under way."""
+
+    flow: str
+    run_id: str | None = None
+    since_utc: str | None = field(default=None, compare=False)
+
+
 @reason("retry_later", "failed, retry {attempt} of {of} at {at_utc:time}[: {error}]", remedies.retried, DOUBTFUL)
 class RetryLater(Reason):
     """Like `Held`, and the `[retry]` settings try it again at `at_utc`."""

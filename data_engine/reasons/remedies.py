@@ -132,6 +132,12 @@ def feed_shrunk(facts: RemedyFacts) -> str:
     return f"put them back, or accept it: `{facts.on_flow('retry', '--accept')}` runs it with those that are there"
 
 
+def upstream_running(facts: RemedyFacts) -> str:
+    """The command that shows the run that it waits for, and the one that does not wait."""
+    shows = "" if facts.why.run_id is None else f"`{facts.on_run('log')}` shows how far that is; "
+    return f"{shows}{filled(RUN_NOW, facts)}, without what is still to come"
+
+
 def held(facts: RemedyFacts) -> str:
     """The retry; after a failure first the command that shows the error."""
     if facts.why.status != "failed" or facts.why.run_id is None:

@@ -9,6 +9,7 @@ so; therefore a file that is first seen while runs are under way is judged when 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import unicodedata
@@ -55,6 +56,7 @@ from data_engine.planning.due import (
     state_after,
     why_not_there,
 )
+from data_engine.planning.feeds import Backlog
 from data_engine.reasons.kinds import (
     Done,
     FeedShrunk,
@@ -69,9 +71,11 @@ from data_engine.reasons.kinds import (
     Running,
     Settling,
     Unreachable,
+    UpstreamRunning,
+    WaitsForSettling,
 )
 from data_engine.reasons.remedies import Reason
-from data_engine.scheduler.feed_hold import FeedHold
+from data_engine.scheduler.feed_hold import FeedHold, FeedWaits
 from data_engine.scheduler.scanner import FileEvents, FolderEvents, FolderScans, Scan, Scanner, ScanPace
 
 if TYPE_CHECKING:
@@ -88,7 +92,8 @@ class FolderPoller:
 
     `read` gives what earlier runs left, and is asked again after `reload()`; `rules` the workspace's settings. `events` wakes it
     between scans; `wake` is called when there is something to look at. `under_way` are the ids of the flow's runs that were
-    handed to an executor and have not ended; they stay there until their report was given to `note`.
+    handed to an executor and have not ended; they stay there until their report was given to `note`. `waits` are those of batches for
+    flows that feed them.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class FolderPoller:
         events: FileEvents | None = None,
         wake: Callable[[], None] = lambda: None,
         under_way: set[str] | None = None,
+        waits: FeedWaits | None = None,
         clock: Callable[[], float] = boot_clock,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -122,7 +128,7 @@ class FolderPoller:
         self._handed_names: dict[SourceKey, str] = {}
         self._held: set[SourceKey] = set()
         self._paused: dict[SourceKey, RetryLater] = {}
-        self._hold = FeedHold(planned)
+        self._hold = FeedHold(planned, waits)
         self._events = FolderEvents(events, self.root, self.hint)
         self._scans = FolderScans(
             self._scanner,
@@ -188,6 +194,11 @@ class FolderPoller:
         return self._hold.why
 
     @property
+    def waits_for(self) -> UpstreamRunning | None:
+        """The reason why the batch, which is due, waits for flows that feed it."""
+        return self._hold.waits_for
+
+    @property
     def others(self) -> int:
         """How often runs of other processes had been noticed when what is known was read; asked in the thread that polls."""
         return self._memory.others
@@ -205,9 +216,14 @@ class FolderPoller:
 
     # -- the one thread --------------------------------------------------------------------------------------------
 
-    def poll(self) -> list[Due]:
-        """Look where it is time to, and hand over what is due now, by path; each only once until its run has ended."""
+    def poll(self, fresh_s: float = -math.inf) -> list[Due]:
+        """Look where it is time to, and hand over what is due now, by path; each only once until its run has ended.
+
+        Where the last look through the folder began before `fresh_s`, another one begins soon.
+        """
         self._take_inbox()
+        if self._scans.whole_s < fresh_s:
+            self._pace.scan_soon()
         now_s = self._clock()
         self._scans.look()
         # In this order: a run that could have written what was seen just now is either under way still, or its report is in.
@@ -220,6 +236,20 @@ class FolderPoller:
         next_s = self._pace.next_s if next_s is None else min(self._pace.next_s, next_s)
         self.next_look_s = next_s if self._scans.has_listened else now_s
         return due
+
+    def backlog(self) -> Backlog:
+        """What is due, settles or runs, as the last whole look has seen it; not what is held, out of reach, or tried again later."""
+        open_ = {(seen.key, *seen.signature[:2]) for due in self._handed.values() for seen in due.seen}
+        for key, name in self._handed_names.items():  # what has changed since it was handed over runs once more
+            open_.add((key, *(self._scanner.signature(name) or ())[:2]))
+        is_stuck = self._hold.why is not None or self.unreachable is not None
+        if self._is_batch:
+            is_stuck = is_stuck or any(file.locked_by is not None for file in self._open.values())
+        for name, file in () if is_stuck else self._open.items():
+            key = self._key(name)
+            if file.locked_by is None and key not in self._paused:
+                open_.add((key, *file.signature[:2]))
+        return Backlog(self._scans.whole_s, frozenset(open_))
 
     def _take_inbox(self) -> None:
         while self._inbox:
@@ -280,7 +310,9 @@ class FolderPoller:
             yield (
                 NotDue(key, Running())
                 if key in self._handed
-                else judge_batch(key, verdicts, self._seen_of_all(), self._why_held)
+                else judge_batch(
+                    key, verdicts, self._seen_of_all(), lambda count: self.waits_for or self._why_shrunk(count)
+                )
             )
 
     def listing(self) -> Iterator[tuple[str, Verdict | None]]:
@@ -394,12 +426,18 @@ class FolderPoller:
         due = judge_batch(self.planned.key(""), verdicts, self._seen_of_all(), self._why_held)
         self._hold.why = due.why if isinstance(due.why, FeedShrunk) else None
         if not isinstance(due, Due) or due.key is None:
+            if not isinstance(due.why, (*_WAITS, WaitsForSettling, UpstreamRunning, FeedShrunk)):
+                self._hold.end_wait(is_begun=False)
             return []
+        self._hold.end_wait(is_begun=True)
         self._open.clear()
         self._handed[due.key] = due
         return [due]
 
-    def _why_held(self, count: int) -> FeedShrunk | None:
+    def _why_held(self, count: int) -> Reason | None:
+        return self._hold.upstream(self._scans.whole_s) or self._why_shrunk(count)
+
+    def _why_shrunk(self, count: int) -> FeedShrunk | None:
         return self._hold.judge(
             self._memory.feeds.get(self._root_as_authored),
             self._memory.writers_of_gone,

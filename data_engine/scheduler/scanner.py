@@ -10,6 +10,7 @@ nothing; a name is filtered once. It decides nothing, and forgets nothing it cou
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
@@ -328,7 +329,7 @@ class FolderScans:
     """Looks through one folder; `take` gets what was found. Any thread may call `hint`, one calls the rest.
 
     The first look is made `in_parts`, so that what it has found by then need not wait for the rest. `troubles` are those of the
-    last whole look; `unreachable` says since when the folder is away.
+    last whole look, which began at `whole_s`; `unreachable` says since when the folder is away.
     """
 
     def __init__(
@@ -345,6 +346,7 @@ class FolderScans:
         self.troubles: dict[str, str] = {}
         self.unreachable: Unreachable | None = None
         self.has_listened = False
+        self.whole_s = -math.inf
         self._scanner, self._pace, self._events = scanner, pace, events
         self._in_parts, self._take, self._clock, self._wall = in_parts, take, clock, wall
         self._hints: deque[str] = deque()
@@ -403,6 +405,7 @@ class FolderScans:
                 yield
         took_s = self._clock() - began_s
         self._pace.end_scan(began_s, took_s=took_s, has_changed=has_changed, is_first=is_first, has_events=has_events)
+        self.whole_s = began_s
         is_away = "" in self.troubles
         self._is_first = is_away or not self.has_listened
         if not is_away:

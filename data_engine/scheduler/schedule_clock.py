@@ -8,6 +8,7 @@ not tried again by itself, and the schedule goes on with the next one.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,8 @@ from data_engine.planning import due as due_now
 from data_engine.planning.due import Due, NotDue, PlannedFlow, plan_interval, plan_slots
 from data_engine.planning.slots import Slots, slots_of
 from data_engine.reasons.kinds import FeedShrunk, HeldSlot, NotYet, Slot, Tick
-from data_engine.scheduler.feed_hold import FeedHold
+from data_engine.reasons.remedies import Reason
+from data_engine.scheduler.feed_hold import FeedHold, FeedWaits
 from data_engine.workspace.settings import WorkspaceSettings
 
 _RECENT_S = 40 * 86400.0
@@ -33,7 +35,7 @@ class ScheduleClock:
 
     `now_s` is wall time, in seconds since 1970; `local_s` is a monotonic clock, by which ticks are counted from the moment this object
     is made. With `frees_held` (a person started the engine) held slots are tried again. `held` is the slot that is held, as long as
-    no later one has been served.
+    no later one has been served; `owed` the slot or tick that is due or under way. `waits` are those for flows that feed others.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ScheduleClock:
         now_s: float,
         local_s: float,
         frees_held: bool = False,
+        waits: FeedWaits | None = None,
     ) -> None:
         trigger = planned.trigger
         assert isinstance(trigger, Schedule)
@@ -60,17 +63,28 @@ class ScheduleClock:
         self._asked_s = self._seen_s = now_s
         self._served_until_s = now_s
         self.held: HeldSlot | None = None
-        self._hold = FeedHold(planned)
+        self._hold = FeedHold(planned, waits)
+        self.owed: str | int | None = None
         self._freed: deque[str] = deque()
         self._is_freeing = frees_held
         self.refresh(now_s=now_s)
 
     def check(self, *, now_s: float, local_s: float, on_since_s: float) -> Due | NotDue:
-        """The slot or tick that is due now, or when the next one is; a batch with far fewer sources than before is held."""
+        """The slot or tick that is due now, or when the next one is; a batch waits for flows that feed it, and one with far fewer
+        sources than before is held."""
         verdict = self._check(now_s=now_s, local_s=local_s, on_since_s=on_since_s)
-        held = self._why_held(local_s, now_s) if isinstance(verdict, Due) else None
-        self._hold.why = held
-        return verdict if held is None else NotDue(None, held)
+        self.owed = verdict.why.slot_utc if isinstance(verdict.why, Slot) else None
+        if isinstance(verdict.why, Tick):
+            self.owed = verdict.why.number
+        why: Reason | None = None
+        if isinstance(verdict, Due):
+            why = self._hold.upstream(math.inf) or self._why_held(local_s, now_s)
+        else:
+            self._hold.end_wait(is_begun=False)
+        self._hold.why = None
+        if isinstance(why, FeedShrunk):
+            self._hold.why, self.owed = why, None
+        return verdict if why is None else NotDue(None, why)
 
     def _why_held(self, local_s: float, now_s: float) -> FeedShrunk | None:
         ledger, root = self._ledger, self.planned.key("").root
@@ -164,6 +178,7 @@ class ScheduleClock:
         Raises:
             LedgerError: it cannot be kept.
         """
+        self._hold.end_wait(is_begun=True)
         if isinstance(due.why, Tick):
             self._ticks_done = due.why.number
         elif isinstance(due.why, Slot) and not due.why.is_freed and self._ledger is not None:

@@ -10,6 +10,8 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
+import os
 import threading
 import time
 import uuid
@@ -30,9 +32,11 @@ from data_engine.ledger.outputs import own_outputs
 from data_engine.ledger.rows import SourceStates
 from data_engine.model import Event, Run, RunFinished, RunStarted, SourceKey, SourceState
 from data_engine.planning.due import Due, NotDue, PlannedFlow, SourceRules, state_after, why_blocked
+from data_engine.planning.feeds import Backlog
 from data_engine.reasons.kinds import FeedShrunk, Looks, NotYet, RetryLater, Slot
 from data_engine.reasons.remedies import Reason
 from data_engine.scheduler.executor import SourceRun
+from data_engine.scheduler.feed_hold import FeedWaits
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources, known_sources
 from data_engine.scheduler.run_queue import Work, came_by_itself
 from data_engine.scheduler.scanner import FileEvents
@@ -57,7 +61,8 @@ class Trigger:
 
     `make` gives the planner; it is called by the first look, because it may read a slow share. A schedule's slot is delivered
     once, and the next one only after `settled`; `why` is what planning said last of it. What goes wrong is told to
-    `tell_trouble`, and tried again. `settings` are those that it looks by, `version` is that of the flow's code.
+    `tell_trouble`, and tried again. `settings` are those that it looks by, `version` is that of the flow's code. Batches that wait
+    for the flow, of `waits`, hear of each look.
     """
 
     settings: object
@@ -70,6 +75,7 @@ class Trigger:
         make: Callable[[Callable[[], None]], Planner],
         deliver: Callable[[Trigger, list[Due]], None],
         tell_trouble: Callable[[Trigger, Exception], None],
+        waits: FeedWaits | None = None,
     ) -> None:
         self.planned = planned
         self.planner: Planner | None = None
@@ -78,6 +84,9 @@ class Trigger:
         self.is_woken = False
         self.is_slow = True
         self.not_before_s = 0.0
+        self._fresh_s = -math.inf
+        self._waits = waits
+        self._note_again_s = 0.0
         self._loop = loop
         self._make = make
         self._deliver = deliver
@@ -103,6 +112,12 @@ class Trigger:
         """Look now."""
         self.is_woken = True
         self._loop.wake(self)
+
+    def look_from(self, begin_s: float) -> None:
+        """Look now, unless a look that began at `begin_s` or later was asked for already."""
+        if self._fresh_s < begin_s:
+            self._fresh_s = begin_s
+            self.wake()
 
     def settled(self) -> None:
         """Note that the delivered slot or tick is done."""
@@ -135,6 +150,8 @@ class Trigger:
             due, wait_s = self._look(self.planner)
             if due and self._is_open:
                 self._deliver(self, due)
+            if self._waits is not None and self._waits.concern(self.flow):
+                wait_s = min(wait_s, self._note_backlog(self._waits, self.planner))
         except Exception as error:
             log.exception("looking for what is due in %s failed", self.flow)
             self._tell_trouble(self, error)
@@ -146,7 +163,7 @@ class Trigger:
     def _look(self, planner: Planner) -> tuple[list[Due], float]:
         """What is due, and in how many seconds to look again."""
         if isinstance(planner, FolderPoller):
-            return planner.poll(), planner.next_look_s - boot_clock()
+            return planner.poll(self._fresh_s), planner.next_look_s - boot_clock()
         now_s, boot_s = time.time(), boot_clock()
         self._on_since_s = on_since(self._on_since_s, now_s=now_s, gap_s=boot_s - self._looked_boot_s)
         self._looked_boot_s = boot_s
@@ -163,6 +180,20 @@ class Trigger:
         planner.begin(verdict, now_s=now_s)
         self._is_pending = True
         return [verdict], _CLOCK_EVERY_S
+
+    def _note_backlog(self, waits: FeedWaits, planner: Planner) -> float:
+        """Tell what the flow has to do, not more often than that may cost; in how many seconds to tell it again."""
+        began_s = boot_clock()
+        if began_s < self._note_again_s:
+            return self._note_again_s - began_s
+        if isinstance(planner, FolderPoller):
+            backlog = planner.backlog()
+        else:
+            backlog = Backlog(self._looked_boot_s, frozenset(() if planner.owed is None else (planner.owed,)))
+        if backlog.looked_s > -math.inf:
+            waits.note(self.flow, backlog)
+        self._note_again_s = began_s + 10 * (boot_clock() - began_s)
+        return math.inf
 
 
 class TriggerLoop:
@@ -267,6 +298,7 @@ def on_since(since_s: float, *, now_s: float, gap_s: float) -> float:
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 1.0
+_OTHERS_EVERY_S = 0.5
 _KNOWN_RUNS = 100
 
 
@@ -337,6 +369,9 @@ class TriggerSet:
         self._file_events = FileEvents()
         self._histories: defaultdict[str, _History] = defaultdict(_History)
         self._apart: dict[str, dict[SourceKey, SourceState]] = {}
+        self._flows: dict[str, PlannedFlow] = {}
+        self._others: tuple[float, dict[str, list[str]]] = (-math.inf, {})
+        self.waits = FeedWaits(self._flows, self._triggers, self._runs_of, self._look_from)
 
     # -- which flows are looked at ---------------------------------------------------------------------------------
 
@@ -347,6 +382,10 @@ class TriggerSet:
         edit that is not deployed have done is known here only, so that none of it is due again before this process ends.
         """
         planned = None if flow is None else PlannedFlow.of(flow)
+        if planned is None:
+            self._flows.pop(name, None)
+        else:
+            self._flows[name] = planned
         switch = None if self._ledger is None else self._ledger.switches().get(name)
         if planned is not None and (planned.trigger.mode == "manual" or why_blocked(switch) is not None):
             planned = None
@@ -367,20 +406,25 @@ class TriggerSet:
             self.forget(name)
         if flow is not None and planned is not None:
             make, deliver = self._maker(planned, frees_held), self._deliverer(flow)
-            trigger = self._triggers[name] = Trigger(self._trigger_loop, planned, make, deliver, self._tell_trouble)
+            trigger = self._triggers[name] = Trigger(
+                self._trigger_loop, planned, make, deliver, self._tell_trouble, self.waits
+            )
             trigger.settings, trigger.version = self._settings_used_by(planned), version
+        self.waits.note(name)
 
     def forget(self, name: str) -> None:
         """Look at the flow no more, and let nothing of it wait that came by itself."""
         trigger = self._triggers.pop(name, None)
         if trigger is not None:
             trigger.close()
+            self.waits.forget(name)
         self._drop_waiting(name)
 
     def stop(self) -> None:
         """Look at nothing, and let nothing wait that came by itself."""
         for trigger in self._triggers.values():
             trigger.close()
+            self.waits.end(trigger.flow)
         self._triggers.clear()
         self._recalled.clear()  # what is known by the time somebody looks again may be another
         self._drop_waiting(None)
@@ -393,6 +437,7 @@ class TriggerSet:
     def tick(self) -> None:
         """Let no flow wait for another whose folder does not answer; called every few seconds."""
         self._trigger_loop.tick()
+        self.waits.note()
 
     @property
     def are_outdated(self) -> bool:
@@ -456,7 +501,7 @@ class TriggerSet:
             return None
         planner = trigger.planner
         if isinstance(planner, FolderPoller):
-            return planner.unreachable or planner.feed_shrunk
+            return planner.unreachable or planner.feed_shrunk or planner.waits_for
         return trigger.why if planner is None or planner.held is None else planner.held
 
     def slow_looks(self, name: str) -> Looks | None:
@@ -532,12 +577,15 @@ class TriggerSet:
         # In this order: the poller has a run's report before the run counts as ended.
         ended = [event.run_id for event in events if isinstance(event, RunFinished)]
         self._histories[name].under_way.difference_update(ended)
+        if ended and self.waits.concern(name):
+            self.waits.note(name)
 
     def job_ended(self, name: str, run_ids: Sequence[str]) -> None:
         """Note that these runs have ended, and that all their events were heard."""
         left = self._histories[name].under_way
         if not left.isdisjoint(run_ids):
             left.difference_update(run_ids)
+            self.waits.note(name)
             planner = self.planner(name)
             if isinstance(planner, FolderPoller):
                 planner.wake()
@@ -619,12 +667,14 @@ class TriggerSet:
                     now_s=time.time(),
                     local_s=boot_clock(),
                     frees_held=frees_held,
+                    waits=self.waits,
                 )
             poller = FolderPoller(
                 planned,
                 read=lambda: self.known_sources(planned.flow),
                 rules=SourceRules.of(settings),
                 under_way=self._histories[planned.flow].under_way,
+                waits=self.waits,
                 events=self._file_events,
                 wake=wake,
             )
@@ -633,6 +683,23 @@ class TriggerSet:
             return poller
 
         return make
+
+    def _look_from(self, name: str, begin_s: float) -> None:
+        trigger = self._triggers.get(name)
+        if trigger is not None:
+            trigger.look_from(begin_s)
+
+    def _runs_of(self, name: str) -> tuple[str, ...]:
+        """The ids of the flow's runs under way: of this process, and of others as they were a moment ago. From any thread."""
+        now_s = time.monotonic()
+        if self._ledger is not None and now_s - self._others[0] > _OTHERS_EVERY_S:
+            others: dict[str, list[str]] = {}
+            with suppress(FlowValidationError, OSError):  # asked again in a moment
+                for run in self._ledger.active_runs(but_of=os.getpid()):
+                    others.setdefault(run.flow, []).append(run.run_id)
+            self._others = now_s, others
+        history = self._histories.get(name)
+        return (*(() if history is None else history.under_way.copy()), *self._others[1].get(name, ()))
 
     def _deliverer(self, flow: Flow) -> Callable[[Trigger, list[Due]], None]:
         def deliver(trigger: Trigger, dues: list[Due]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from data_engine.engine.left_behind import readers_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run_sources import with_shared_mirror
 from data_engine.flow.flow import Flow
@@ -17,6 +18,8 @@ from data_engine.ledger.deployments import published
 from data_engine.model import Deployment, Switch
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live_deployments
+from data_engine.notebook.deployments import deployed_entries
+from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
@@ -60,8 +63,26 @@ def lines_after(
     files, switches = files_before(home, new, entries), home.ledger().switches()
     disabled = [flow for flow, switch in switches.items() if not switch.is_enabled]
     is_on = is_engine_on(status()) if any(before.held for before in files.values()) else True
-    lines = (*undeployed_lines(new), *left_out_lines(left), *disabled_lines(new, switches))
+    feeds = feeds_lines(home, (row.flow for row in new if row.kind != "withdraw"))
+    lines = (*undeployed_lines(new), *left_out_lines(left), *feeds, *disabled_lines(new, switches))
     return starting_lines(starts, status), [*lines, *files_before_lines(files, disabled=disabled, is_engine_on=is_on)]
+
+
+def deployed_flows(home: LocalWorkspace) -> list[Flow]:
+    """The flows as they are deployed, without those that cannot be had here, or are broken."""
+    deployments = home.deployments()
+    entries = deployed_entries(deployments, deployments.deployed(), home.deployed_descriptions())
+    return [entry.flow for entry in entries if entry.flow is not None]
+
+
+def feeds_lines(home: LocalWorkspace, names: Iterable[str]) -> list[str]:
+    """A line for each of these deployed flows whose mirror other deployed flows read."""
+    flows, lines = {flow.name or "": flow for flow in deployed_flows(home)}, []
+    for name in sorted(flows.keys() & set(names)):
+        mirror = folders_of(flows[name]).mirror
+        if mirror is not None and (readers := set(readers_of([mirror], flows.values())) - {name}):
+            lines.append(f"feeds         {name}: what it writes is read by {', '.join(sorted(readers))}")
+    return lines
 
 
 def undeployed_lines(new: Sequence[Deployment]) -> list[str]:

@@ -59,7 +59,7 @@ class OfflineFacts:
         home, ledger, now_s = self.home, self.home.ledger(), time.time()
         ledger.recover()
         error, timezone, folder = home.settings_error(), home.settings_shown().timezone, home.layout.flow_modules_dir
-        active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self._stands()
+        active, last, switches, stands = ledger.active_runs(), last_runs(ledger), ledger.switches(), self.stands()
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         files, flows_here = HeldFiles(ledger), [entry.flow for entry, _ in stands if entry.flow is not None]
         held = files.of(map(PlannedFlow.of, flows_here))
@@ -133,7 +133,7 @@ class OfflineFacts:
         fact = look(self.home.ledger(), flow, timezone=timezone, active=began, now_s=time.time()).fact
         return replace(fact, pid=own[fact.run_id].pid) if isinstance(fact, Overlong) else fact
 
-    def _stands(self) -> list[tuple[CatalogEntry, DeploymentStatus]]:
+    def stands(self) -> list[tuple[CatalogEntry, DeploymentStatus]]:
         """Each flow as the next daemon finds it, by name: the deployed entry, else the module's, and its deployment status."""
         from data_engine.notebook.deployments import deployed_entries, in_production
 

@@ -21,6 +21,7 @@ from data_engine.proof.verdict_store import compared, last_verdict
 from data_engine.status.deploy_lines import (
     FilesBefore,
     Starting,
+    feeds_lines,
     files_before,
     going_live,
     going_live_lines,
@@ -305,8 +306,9 @@ def deployments_card(deployments: Sequence[Deployment]) -> Card:
 def undeploy(place: Place, name: FlowName = None, note: NoteText = "", wait: Wait = True) -> Answer:
     """Stop running a flow in production, whether its notebook is there or gone. `rollback` undoes that."""
     name = place.flow_name(name)
+    feeds = feeds_lines(place.workspace.home, [name])
     row = place.workspace.undeploy(name, note, wait)
-    return was_asked() if row is None else said(undeployed_text(name), row.as_dict())
+    return was_asked() if row is None else said("\n".join((undeployed_text(name), *feeds)), row.as_dict())
 
 
 def rollback(place: Place, name: FlowName = None, to: To = None, note: NoteText = "", wait: Wait = True) -> Answer:

@@ -18,6 +18,7 @@ from data_engine.notebook.import_lint import module_warnings
 from data_engine.notebook.read import read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.verdict_store import compared, last_verdict, unsettled, with_unsettled
+from data_engine.status.deploy_lines import feeds_lines
 from data_engine.status.deployed_before import find_flow
 from data_engine.view.card import Card, Cell, Code, Column, Faint, Lines, Note, Part, plain, table
 from data_engine.view.deployments import verdict_lines
@@ -343,7 +344,7 @@ def plan(
             ends.append("Correct the flow first: nothing was deployed, and production still runs what is deployed.")
         cards = [plan_card(plan, samples=True) for plan in plans]
         parts = (part for card in cards for part in (Lines((_head(card),)), *card.parts))
-        return Card("", (), (*parts, Lines(tuple(ends))))
+        return Card("", (), (*parts, Lines((*feeds_lines(ws.home, names), *ends))))
 
     facts = [edit.as_dict() for edit in plans]
     return Answer(

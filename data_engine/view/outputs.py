@@ -11,6 +11,7 @@ from data_engine.engine.left_behind import MOST_RUNS, LeftBehind, known_elsewher
 from data_engine.engine.quarantine import check_workbook_name, write_workbook
 from data_engine.formatting import cli_line, first_few, local_time, path_in, plural
 from data_engine.ledger.outputs import written_here
+from data_engine.status.deploy_lines import deployed_flows
 from data_engine.view.card import Card, Column, Lines, Note, Part, table
 from data_engine.view.flows import FlowName
 from data_engine.view.verb import Answer, Option, Place, Subject, said
@@ -82,21 +83,23 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     )
     shown: tuple[Part, ...] = (table(columns, lines),)
     again = cli_line("tidy", *([] if name is None else [name]))
+    readers = [
+        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
+        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
+    ]
     if not yes:
-        question = Card(f"Move {_what(rows)} aside?", (), shown)
+        question = Card(f"Move {_what(rows)} aside?", (), (*shown, *readers))
         if place.reader == "person":
-            yes, shown = place.confirm(question, "they would be moved aside", yes=False), ()
+            yes, shown, readers = place.confirm(question, "they would be moved aside", yes=False), (), []
         if not yes:
+            notes += readers
             how = "" if place.reader == "person" else f" To move them aside: {again} --yes"
             notes.append(Note.warning(f"Nothing was moved.{how}"))
             return Answer(lambda: Card("", (), shown), lambda: facts, tuple(notes))
     moved = ws.set_aside(name)
     what = _what(rows) if len(moved) == len(rows) else plural(len(moved), "file")
     text = f"Moved {what} aside. To have them back: {again} --back"
-    notes += [
-        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
-        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, ws.flows())
-    ]
+    notes += readers
     facts["moved"] = [str(path) for path in moved]
     return Answer(lambda: Card("", (), (*shown, Lines((text,)))), lambda: facts, tuple(notes))
 

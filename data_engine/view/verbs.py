@@ -114,6 +114,7 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "view.runs:compare",
             "Show what differs between two runs.",
         ),
+        "lineage": Verb("view.lineage:lineage", "Show what feeds what.", 'Workspace.current().lineage("claims")'),
         "rejected": Verb(
             "view.outputs:rejected",
             "List the rows that checks reject, or write a workbook of them.",

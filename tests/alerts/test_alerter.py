@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,8 @@ from data_engine.cause import Cause
 from data_engine.daemon.alerter import Alerter
 from data_engine.engine.local_workspace import LocalWorkspace, local_workspace
 from data_engine.errors import LedgerError
-from data_engine.model import RuleCount, RunFinished, RunSpent, RunStarted, SourceKey, Switch
+from data_engine.model import RuleCount, RunAbout, RunFinished, RunSpent, RunStarted, SourceKey, Switch, utc_text
+from data_engine.reasons.kinds import UpstreamRunning
 from data_engine.scheduler.dispatcher import ReadyFlow
 from tests.alerts.conftest import AT_S
 from tests.support import WorkspaceFiles
@@ -57,7 +59,8 @@ class Scene:
         self.home, self.around, self.now_s = home, around, AT_S
         self.tasks: list[asyncio.Task[Any]] = []
         dispatcher: Any = SimpleNamespace(active={}, why_waiting=lambda flow, others: None, handed_out=list)
-        self.triggers: Any = SimpleNamespace(names=list, why=lambda flow: None)
+        waits = SimpleNamespace(ended_s=lambda flow: None)
+        self.triggers: Any = SimpleNamespace(names=list, why=lambda flow: None, waits=waits)
         self.alerter = Alerter(
             home, dispatcher, self.triggers, around, self._spawn, sender="team on ws-7", clock=lambda: self.now_s
         )
@@ -311,6 +314,56 @@ def test_a_late_message_says_that_the_flow_is_disabled(home: LocalWorkspace) -> 
     ((_, text),) = play(home, Around(Flow("G", "a").expect(every="1h")), scene).told()
 
     assert "disabled by anna@ANNA-PC: holidays" in text
+
+
+NIGHTLY = Flow("G", "a").watch(mode="schedule", time="06:00", tz="UTC")
+EACH_NEW = Flow("G", "a").watch(mode="poll", source="/in", interval="30s", run_as="batch", extensions=".csv")
+
+
+@pytest.mark.parametrize(
+    ("flow", "minutes", "kinds"),
+    [
+        pytest.param(NIGHTLY, 59, [], id="slot"),
+        pytest.param(NIGHTLY, 200, ["late"], id="slot, an hour"),
+        pytest.param(NIGHTLY.expect(grace="20m"), 30, ["late"], id="slot, its grace"),
+        pytest.param(EACH_NEW, 59, [], id="poll"),
+        pytest.param(EACH_NEW, 200, ["late"], id="poll, an hour"),
+    ],
+)
+def test_a_wait_for_what_feeds_it_is_told_once_after_an_hour(
+    home: LocalWorkspace, flow: Flow, minutes: int, kinds: list[str]
+) -> None:
+    """And never as a slot that was missed: not while it waits, and not when it has begun after that."""
+    six_s = datetime.fromisoformat("2026-06-01T06:00:00+00:00").timestamp()
+    why = UpstreamRunning("clean", "0123456789ab", utc_text(six_s))
+
+    async def scene(made: Scene) -> None:
+        made.triggers.names, made.triggers.why = (lambda: ["a"]), (lambda name: why)
+        made.now_s = six_s - 60
+        made.alerter.engine_started(was_off=True)
+        for minute in (minutes - 1, minutes):
+            made.now_s = six_s + 60 * minute
+            made.alerter.files_changed(["a"])
+            made.alerter.tick()
+            await made.decided()
+        assert made.kinds() == kinds
+        ended_s = made.now_s
+        made.triggers.why, made.triggers.waits.ended_s = (lambda name: None), (lambda name: ended_s)
+        about = RunAbout("slot", None, "x", scheduled_for=utc_text(six_s)) if flow.mode == "schedule" else None
+        for event in (
+            RunStarted("r", "a", "G", None, made.now_s + 9, about=about),
+            RunFinished("r", "success", made.now_s + 1200, 1191.0),
+        ):
+            made.home.ledger().record(event)
+            made.now_s += 600
+            made.alerter.heard("a", [event])
+            made.alerter.files_changed(["a"])
+            await made.decided()
+
+    made = play(home, Around(flow), scene)
+
+    assert [kind for kind in made.kinds() if kind != "digest"] == (kinds and [*kinds, "recovered"])
+    assert all('for flow "clean", which feeds it: run 01234567 is under way' in text for _, text in made.told()[:1])
 
 
 def rejects(made: Scene, run_id: str, rule: str, count: int) -> None:

@@ -169,3 +169,19 @@ def test_files_that_a_renamed_flow_did_start_nothing(cli: Cli, ws: WorkspaceFile
     (more,) = (one for one in cli("deploy", "--dry-run", "--json").json if one["flow"] == "more")
     assert more["starting"]["files"] == 1
     assert "more: 1 file runs once the engine is on" in cli("deploy", "more").out
+
+
+def test_the_deployed_flows_that_read_what_it_writes_are_named(cli: Cli, ws: WorkspaceFiles) -> None:
+    """In one line, by what deploys it, plans that, and takes it away; a flow that nobody reads has none."""
+    ws.notebook("many", POLLED.format(name="many", settle=1, more="").replace(".step", ".mirror(root='../out').step"))
+    ws.notebook("batch", POLLED.format(name="batch", settle=1, more="").replace("../in", "../out/north"))
+    line = "feeds         many: what it writes is read by batch"
+    assert line not in cli("deploy", "many").out  # it is not deployed yet
+
+    assert line not in cli("deploy", "batch").out
+    ws.notebook("many", POLLED.format(name="many", settle=2, more="").replace(".step", ".mirror(root='../out').step"))
+    assert line in cli("plan", "many").out
+    assert line in cli("deploy", "many").out
+
+    assert line in cli("undeploy", "many").out
+    assert "feeds" not in cli("undeploy", "batch").out

@@ -39,6 +39,7 @@ ASKED = {
     "retry": "",
     "deployments": "claims",
     "rejected": "claims",
+    "lineage": "claims",
     "tidy": "--yes",
     "reset": "claims --yes",
     "undeploy": "claims",
@@ -104,7 +105,7 @@ def test_each_verb_answers_in_a_terminal(surface: str, asked: Any, cli: Cli) -> 
     assert set(ASKED) == {name for name, verb in VERBS.items() if verb.home.startswith("view.")}
 
 
-LOOKS = ("list", "show", "runs", "log", "explain", "test", "status", "deployments", "rejected")
+LOOKS = ("list", "show", "runs", "log", "explain", "test", "status", "deployments", "rejected", "lineage")
 
 
 def test_a_cell_says_what_a_terminal_says(

@@ -141,7 +141,8 @@ def test_of_a_mirror_that_was_moved_by_itself_it_is_said_that_nothing_is_known(
 def test_they_are_moved_aside_when_asked_and_back(
     ws: WorkspaceFiles, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without an answer nothing is; the flows that read there are named."""
+    """Without an answer nothing is; the deployed flows that read there are named."""
+    workspace.deploy("total")
     tidy = ["--workspace", str(ws.root), "tidy"]
     (ws.root / "in" / "a.csv").unlink()
     shutil.rmtree(ws.root / "in" / "north")
@@ -150,6 +151,7 @@ def test_they_are_moved_aside_when_asked_and_back(
     told = capsys.readouterr()
     assert "out/claims/north/b.txt" in told.out
     assert "Nothing was moved. To move them aside: data-engine tidy --yes" in told.err
+    assert "total reads there" in told.err
     assert outputs(workspace) == ["a.txt", "c.txt", "north/b.txt"]
 
     assert command([*tidy, "claims", "--yes"]) == 0

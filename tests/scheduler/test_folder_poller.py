@@ -869,3 +869,65 @@ def test_edited_rules_hold_for_what_has_failed_before(watched: Watched) -> None:
     watched.poller.use_rules(SourceRules(retries=1, retry_delay_s=5.0))
 
     assert watched.names(0) == ["a.csv"]
+
+
+# -- what others wait for ----------------------------------------------------------------------------------------------
+
+
+def backlog(watched: Watched) -> list[tuple[str, int]]:
+    return sorted((key.path, size) for key, size, _ in watched.poller.backlog().open)
+
+
+def test_what_is_due_settles_or_runs_is_waited_for_and_no_more_when_it_has_run(tmp_path: Path) -> None:
+    """Of a file that changes while it runs both contents."""
+    watched = Watched(tmp_path / "watched", settle=5)
+    watched.write("a.csv")
+    watched.look(0)
+    assert backlog(watched) == [("a.csv", 1)]
+
+    (due,) = watched.look()
+    assert backlog(watched) == [("a.csv", 1)]
+    watched.begin(due)
+    watched.write("a.csv", "new")
+    watched.look()
+    assert backlog(watched) == [("a.csv", 1), ("a.csv", 3)]
+
+    watched.end(due)
+    watched.look(1)
+    assert backlog(watched) == [("a.csv", 3)]
+    (due,) = watched.look()
+    watched.run(due)
+    watched.look()
+    assert backlog(watched) == []
+
+
+def test_what_is_held_tried_again_later_or_out_of_reach_is_not_waited_for(watched: Watched) -> None:
+    watched.write("a.csv")
+    (due,) = watched.look(0)
+    watched.run(due, "failed")
+    watched.look()
+    assert (watched.kinds(), backlog(watched)) == ({"a.csv": "held"}, [])
+
+    watched.restart(frees_held=False, rules=SourceRules(retries=3, retry_delay_s=600.0))
+    watched.write("b.csv")
+    (due,) = [due for due in watched.look(0) if watched.poller.name_of(due) == "b.csv"]
+    watched.run(due, "failed")
+    watched.look(0.1)
+    assert (watched.kinds()["b.csv"], backlog(watched)) == ("retry_later", [])
+
+    watched.write("c.csv")
+    watched.root.rename(watched.root.with_name("away"))
+    watched.look()
+    assert (isinstance(watched.poller.unreachable, Unreachable), backlog(watched)) == (True, [])
+
+
+def test_a_look_that_is_to_be_fresh_does_not_wait_for_its_interval(watched: Watched) -> None:
+    watched.look(0)
+    watched.write("a.csv")
+    assert watched.names(0.5) == []
+
+    watched.now_s += 0.5
+    dues = watched.poller.poll(fresh_s=watched.now_s)
+
+    assert [watched.poller.name_of(due) for due in dues] == ["a.csv"]
+    assert watched.poller.backlog().looked_s == watched.now_s

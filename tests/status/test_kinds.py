@@ -67,6 +67,7 @@ SAMPLES: tuple[Reason, ...] = (
     reasons.WaitingForOwnRun(),
     reasons.HeldSlot(NOON, NOON, "it died"),
     reasons.FeedShrunk(8, 10, ("claims",)),
+    reasons.UpstreamRunning("clean", "0123456789ab", NOON),
     reasons.Looks(5.0, wakes=True),
     reasons.Broken("it does not parse", "claims.ipynb, cell 3"),
     reasons.Edited((3, 7), "SyntaxError"),
@@ -168,6 +169,7 @@ def test_whole_run_ids_go_with_the_reasons_that_name_a_run() -> None:
         "last_written",
         "rows_recorded",
         "stopping",
+        "upstream_running",
     }
     assert all("0123456789ab" in json.dumps(one) for one in named)
 

@@ -1,0 +1,175 @@
+"""What feeds what: from runs, and from what flows declare before they ran."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_engine import Workspace
+from data_engine.errors import FlowValidationError
+from data_engine.status.lineage import Lineage
+from data_engine.view.lineage import layers, lineage_card
+from data_engine.view.text import text
+from tests.cli.conftest import Cli, cli  # noqa: F401
+from tests.support import WorkspaceFiles
+
+CLEAN = """
+    from pathlib import Path
+    from data_engine import Flow
+
+    def clean(context):
+        (Path(context.source.root).parent / "rates.csv").read_text()
+        target = context.mirror.file(context.source.path.name)
+        target.write_text(context.source.path.read_text())
+        return target
+
+    def build():
+        watched = Flow(group="A").watch(mode="poll", source="../in", interval="30s", extensions=".csv")
+        return watched.mirror(root="../parts/clean").step(clean)
+"""
+TOTAL = """
+    from pathlib import Path
+    from data_engine import Flow
+
+    def add(context):
+        target = context.mirror.file("total.csv")
+        target.write_text("".join(path.read_text() for path in sorted(Path(context.source.root).rglob("*.csv"))))
+        return target
+
+    def build():
+        watched = Flow(group="B").watch(mode="poll", source="../parts", interval="30s", run_as="batch", extensions=".csv")
+        return watched.mirror(root="../sum").step(add)
+"""
+
+
+@pytest.fixture
+def workspace(ws: WorkspaceFiles) -> Workspace:
+    ws.notebook("clean", CLEAN)
+    ws.notebook("total", TOTAL)
+    ws.source("rates.csv")
+    for number in range(6):
+        ws.source(f"in/{number}.csv")
+    return Workspace(ws.root)
+
+
+@pytest.fixture
+def after_runs(workspace: Workspace) -> Workspace:
+    workspace.load_flow("clean").run_once()
+    workspace.load_flow("total").run_once()
+    return workspace
+
+
+def edges(shown: Lineage) -> set[tuple[str, str]]:
+    return {(edge.source, edge.target) for edge in shown.edges}
+
+
+def test_what_flows_declare_is_known_before_they_ran(workspace: Workspace) -> None:
+    shown = workspace.lineage("clean")
+
+    assert edges(shown) == {("in/", "clean"), ("clean", "parts/clean/")}
+    assert {edge.run_id for edge in shown.edges} == {None}
+    assert shown.edges[0].text == "clean reads in/: no run has yet"
+
+
+def test_of_a_flow_what_its_runs_have_read_and_written(after_runs: Workspace) -> None:
+    """Folders stand for their files; the file that was read beside the source is one of its own."""
+    shown = after_runs.lineage("clean")
+
+    assert edges(shown) == {("in/", "clean"), ("rates.csv", "clean"), ("clean", "parts/clean/")}
+    assert {node.id: (node.kind, node.count) for node in shown.nodes} == {
+        "clean": ("flow", None),
+        "in/": ("folder", 6),
+        "rates.csv": ("file", None),
+        "parts/clean/": ("folder", 6),
+    }
+    run_ids = {run.run_id for run in after_runs.runs("clean")}
+    assert {edge.run_id for edge in shown.edges} <= run_ids
+
+
+@pytest.mark.parametrize(
+    ("subject", "depth", "expected"),
+    [
+        ("rates.csv", 1, {("rates.csv", "clean")}),
+        ("parts/clean/3.csv", 1, {("clean", "parts/clean/3.csv"), ("parts/clean/3.csv", "total")}),
+        ("parts/clean", 1, {("clean", "parts/clean/"), ("parts/clean/", "total")}),
+        ("parts", 1, {("clean", "parts/"), ("parts/", "total")}),
+        ("total", 1, {("parts/clean/", "total"), ("total", "sum/")}),
+        ("total", 3, {("parts/clean/", "total"), ("total", "sum/"), ("clean", "parts/clean/"), ("in/", "clean"), ("rates.csv", "clean")}),
+        ("in/new.csv", 1, {("in/new.csv", "clean")}),
+        ("in/new.txt", 1, set()),
+        (None, 1, {("in/", "clean"), ("rates.csv", "clean"), ("clean", "parts/clean/"), ("parts/clean/", "total"), ("total", "sum/")}),
+    ],
+)  # fmt: skip
+def test_so_many_edges_each_way(
+    after_runs: Workspace, subject: str | None, depth: int, expected: set[tuple[str, str]]
+) -> None:
+    assert edges(after_runs.lineage(subject, depth)) == expected
+
+
+def test_a_path_is_seen_from_the_workspace_or_from_here(
+    after_runs: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ws.root / "parts")
+
+    assert edges(after_runs.lineage("clean/3.csv")) == edges(after_runs.lineage("parts/clean/3.csv"))
+    assert after_runs.lineage("clean").nodes[0].kind == "flow"  # a flow before a folder
+    assert after_runs.lineage(ws.root / "rates.csv").subject == "rates.csv"
+
+
+def test_a_source_that_is_one_file_is_a_file(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook("single", CLEAN.replace("../in", "../in/0.csv").replace("parts/clean", "one"))
+    assert edges(workspace.lineage("single")) == {("in/0.csv", "single"), ("single", "one/")}
+
+    workspace.load_flow("single").run_once()
+
+    assert edges(workspace.lineage("single")) == {("in/0.csv", "single"), ("rates.csv", "single"), ("single", "one/")}
+
+
+def test_a_table_names_who_wrote_it_and_who_reads_its_database(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    ws.notebook(
+        "load",
+        """
+        import polars as pl
+        from data_engine import Flow
+        from data_engine.helpers.duckdb import replace_table
+
+        def load(context):
+            replace_table(context.database("w.duckdb"), "sales", df=pl.DataFrame({"a": [1, 2]}))
+
+        def build():
+            return Flow(group="A").step(load)
+        """,
+    )
+    workspace.load_flow("load").run_once()
+
+    (edge,) = workspace.lineage("w.duckdb:sales").edges
+
+    assert (edge.source, edge.target, edge.rows) == ("load", "w.duckdb:sales", 2)
+
+
+def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -> None:  # noqa: F811
+    with pytest.raises(FlowValidationError, match="nothing is known of elsewhere"):
+        workspace.lineage("elsewhere/a.csv")
+    with pytest.raises(FlowValidationError, match="depth is 0"):
+        workspace.lineage("clean", 0)
+
+    assert cli("--workspace", workspace.root, "lineage", "elsewhere/a.csv").code == 2
+
+
+def test_it_is_typed_shown_and_read_by_programs(after_runs: Workspace, cli: Cli) -> None:  # noqa: F811
+    facts = cli("--workspace", after_runs.root, "lineage", "clean", "--json").json
+    assert Lineage.read(facts) == after_runs.lineage("clean")
+    assert {"source", "target", "flow", "run_id", "at_utc", "rows", "cell", "text"} == facts["edges"][0].keys()
+
+    words = cli("--workspace", after_runs.root, "lineage", "rates.csv", "--depth", "2").out
+    assert "clean reads rates.csv: run " in words
+    assert "clean writes parts/clean/: run " in words
+
+
+def test_its_picture_goes_from_left_to_right(after_runs: Workspace) -> None:
+    shown = after_runs.lineage()
+
+    ids = [{node.id for node in layer} for layer in layers(shown)]
+    assert ids == [{"in/", "rates.csv"}, {"clean"}, {"parts/clean/"}, {"total"}, {"sum/"}]
+    svg = after_runs.lineage()._repr_mimebundle_()["text/html"]
+    assert svg.count("<rect") == 6
+    assert all(edge.text in text(lineage_card(shown)) for edge in shown.edges)
