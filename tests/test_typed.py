@@ -14,6 +14,7 @@ import data_engine
 from data_engine.formatting import cli_line, magic_line
 from data_engine.notebook.deploy import not_deployed
 from data_engine.platforms.host import shell_line
+from data_engine.status.record import FlowStatus
 from data_engine.status.sentences import held_text
 from tests.sources import product_files
 
@@ -58,5 +59,5 @@ def test_a_name_comes_out_of_the_shell_as_it_is(name: str) -> None:
 def test_hints_quote_a_name_with_a_space() -> None:
     quoted = shell_line(["monthly claims"])
 
-    assert f"data-engine retry {quoted}" in str(held_text("monthly claims", 1))
+    assert f"data-engine explain {quoted}" in str(held_text(FlowStatus("monthly claims", held=1)))
     assert f"data-engine run --once {quoted}" in str(not_deployed("monthly claims", "x").fix)

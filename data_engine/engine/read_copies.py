@@ -142,19 +142,28 @@ def read_copy(home: LocalWorkspace, database: Path, *, is_own_read: bool = False
                 return database
             writer = "this process" if is_own else seen.writer
             if copies and (path := copies[0].give(is_current=False)) is not None:
-                age = duration_text(max(0.0, time.time() - copies[0].current_s))
-                where = sys.stderr if kernel_shell() is None else sys.stdout  # which a cell does not show as an error
-                print(f"{database.name}: {writer} writes it now; this is how it was {age} ago", file=where)
+                _say_age(copies[0], writer)
                 return path
             if is_own or time.monotonic() > deadline_s:
-                from data_engine.helpers.duckdb.connection import DatabaseBusyError
-
-                raise DatabaseBusyError(
-                    f"{database.name} is open for writing in {writer}, and there is no copy of it on this machine yet",
-                    where=str(database),
-                    fix=f"try again when it has ended; or {store.live}",
-                )
+                raise _busy(store, writer)
             time.sleep(_PAUSE_S)
+
+
+def _say_age(copied: ReadCopy, writer: str) -> None:
+    age = duration_text(max(0.0, time.time() - copied.current_s))
+    where = sys.stderr if kernel_shell() is None else sys.stdout  # which a cell does not show as an error
+    print(f"{copied.name}: {writer} writes it now; this is how it was {age} ago", file=where)
+
+
+def _busy(store: _Store, writer: str) -> FlowValidationError:
+    from data_engine.helpers.duckdb.connection import DatabaseBusyError
+
+    name = store.database.name
+    return DatabaseBusyError(
+        f"{name} is open for writing in {writer}, and there is no copy of it on this machine yet",
+        where=str(store.database),
+        fix=f"try again when it has ended; or {store.live}",
+    )
 
 
 class _Store:

@@ -83,10 +83,7 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     )
     shown: tuple[Part, ...] = (table(columns, lines),)
     again = cli_line("tidy", *([] if name is None else [name]))
-    readers = [
-        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
-        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
-    ]
+    readers = _readers(ws, rows)
     if not yes:
         question = Card(f"Move {_what(rows)} aside?", (), (*shown, *readers))
         if place.reader == "person":
@@ -102,6 +99,14 @@ def _set_aside(place: Place, name: str | None, yes: bool) -> Answer:
     notes += readers
     facts["moved"] = [str(path) for path in moved]
     return Answer(lambda: Card("", (), (*shown, Lines((text,)))), lambda: facts, tuple(notes))
+
+
+def _readers(ws: Workspace, rows: Sequence[LeftBehind]) -> list[Note]:
+    """A note for each deployed flow that reads where the outputs lie."""
+    return [
+        Note.warning(f"{reader} reads there, but does not become due; to run it again: {cli_line('run', reader)}")
+        for reader in readers_of({Path(row.mirror) for row in rows if not row.table}, deployed_flows(ws.home))
+    ]
 
 
 def _what(rows: Sequence[LeftBehind]) -> str:
