@@ -22,8 +22,15 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from data_engine.answering_process import ParentProcess
-from data_engine.platforms.copies import clone, is_written_here, locked_by
-from data_engine.platforms.files import CAN_REPLACE_OPEN_FILES, copy_range, is_open_elsewhere, open_shared, read_at
+from data_engine.platforms.files import (
+    CAN_REPLACE_OPEN_FILES,
+    copy_range,
+    is_open_elsewhere,
+    open_shared,
+    read_at,
+    read_plainly,
+)
+from data_engine.user_files import clone, writer_of
 
 PIECE_BYTES = 8 * 1024**2
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery", "-wal", "-journal")
@@ -69,7 +76,7 @@ def look(database: Path) -> Look:
     """
     digest, size = hashlib.blake2b(digest_size=16), 0
     try:
-        writer = None if _is_sqlite(database) else _writer_of(database)
+        writer = None if _is_sqlite(database) else writer_of(database)
         for part in _parts(database):
             with _opened(part) as descriptor:
                 facts = os.fstat(descriptor)
@@ -136,11 +143,12 @@ def _while_written(database: Path, error: OSError) -> Look:
     """What is seen where a writer is why a file could not be opened: it has that open, or removed a log."""
     if not is_open_elsewhere(error) and not (isinstance(error, FileNotFoundError) and database.is_file()):
         raise error
-    return Look(writer=_writer_of(database) or _SOMEBODY)
+    return Look(writer=writer_of(database) or _SOMEBODY)
 
 
 def answer(parent: ParentProcess) -> None:
     """Be the process that looks at and copies databases: answer [database] and [database, target, limit in bytes], as JSON."""
+    read_plainly()
     while True:
         database, *wish = json.loads(parent.receive())
         try:
@@ -148,10 +156,6 @@ def answer(parent: ParentProcess) -> None:
         except (OSError, sqlite3.Error) as error:
             seen = Look(trouble=str(error))
         parent.send(json.dumps(seen).encode())
-
-
-def _writer_of(database: Path) -> str | None:
-    return f"this process ({os.getpid()})" if is_written_here(database) else locked_by(database)
 
 
 def _parts(database: Path) -> list[Path]:
