@@ -174,6 +174,10 @@ if sys.platform == "win32":
             _win32.close_handle(handle)
         return (information.ChangeTime - _EPOCH_1601) * 100 if is_told else facts.st_mtime_ns
 
+    def own_descriptors(facts: os.stat_result) -> list[int]:
+        """None: the system does not tell."""
+        return []
+
     def close_kept() -> None:
         """Nothing: none is kept."""
 
