@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -1020,9 +1019,9 @@ class Workspace:
         from data_engine.engine.left_behind import MOST_RUNS, all_left_behind
         from data_engine.ledger.outputs import written_here
 
-        flows = self._in_production(name)
-        written = written_here(self.home.ledger(), self.layout, MOST_RUNS)
-        return Listing(all_left_behind(written, self.root, self.layout.databases_dir, flows, self._name_now()))
+        flows, ledger = self._in_production(name), self.home.ledger()
+        written = written_here(ledger, self.layout, MOST_RUNS)
+        return Listing(all_left_behind(written, self.layout, flows, ledger))
 
     def set_aside(self, name: str | None = None) -> list[Path]:
         """Move what `left_behind(name)` lists out of the mirrors and tables, into a hidden folder beside each; where it is now.
@@ -1062,15 +1061,7 @@ class Workspace:
         from data_engine.lease.status import refuse_owned_elsewhere
 
         refuse_owned_elsewhere(self.layout.workspace_state_dir, self.home.local.identity, what="moving outputs back")
-        flows = self._in_production(name)
-        return Listing(put_all_back(self.root, self.layout.databases_dir, flows, self._name_now()))
-
-    def _name_now(self) -> Callable[[str, str], str]:
-        """The name now of a flow that had a name at a time."""
-        from data_engine.ledger.deployments import renamings
-        from data_engine.status.deployed_before import present_name
-
-        return partial(present_name, renamings(self.home.ledger()))
+        return Listing(put_all_back(self.layout, self._in_production(name), self.home.ledger()))
 
     def explain(self, flow_or_path: str | os.PathLike[str]) -> list[Explanation]:
         """Why a flow, or a source file, does or does not run: `flow`, `source`, `reason` and `next_run_utc` of each; for an output, who wrote it.

@@ -16,7 +16,7 @@ from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_text
 from data_engine.flow.trigger import skipped_days
 from data_engine.formatting import path_in
-from data_engine.ledger.deployments import renamings
+from data_engine.ledger.deployments import present_name, renamings
 from data_engine.ledger.run_warnings import warnings_of
 from data_engine.marks import Mark
 from data_engine.model import Deployment, Run, StepRun
@@ -26,7 +26,7 @@ from data_engine.plan.making import code_changes
 from data_engine.planning.slots import Slots, slot_text, zone_of
 from data_engine.proof.verdict_store import unsettled_texts
 from data_engine.record import frozen
-from data_engine.status.deployed_before import changed_text, git_text, present_name
+from data_engine.status.deployed_before import changed_text, git_text
 from data_engine.status.runs import facts_of, rows_text, source_names, trigger_text, with_text
 from data_engine.status.sentences import places_of, short_error
 from data_engine.view.feed import from_child

@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,10 +25,13 @@ from data_engine.engine.quarantine import rejected_folder, rejected_rows
 from data_engine.errors import FlowValidationError
 from data_engine.files import files_below, trouble_of
 from data_engine.flow.flow import Flow
+from data_engine.ledger.deployments import present_name, renamings
+from data_engine.ledger.ledger import Ledger
 from data_engine.model import WrittenFile, utc_text
 from data_engine.nofollow import OpenFolder, inside, move, opened, walk
 from data_engine.notebook.mirror_warnings import folders_of, is_read
 from data_engine.record import Record, frozen
+from data_engine.workspace.layout import WorkspaceLayout
 
 SET_ASIDE = ".data_engine_set_aside"
 _STAMP, _LOCAL_STAMP = "%Y-%m-%d_%H-%M-%S.%fZ", "%Y-%m-%d_%H-%M-%S"
@@ -58,16 +61,12 @@ class LeftBehind(Record):
     busy: str = ""
 
 
-NameNow = Callable[[str, str], str]
-"""The name now of a flow that had this name at this time, in UTC."""
-
-
 def all_left_behind(
-    written: Iterable[WrittenFile], root: Path, databases: Path, flows: Sequence[Flow], name_now: NameNow
+    written: Iterable[WrittenFile], layout: WorkspaceLayout, flows: Sequence[Flow], ledger: Ledger
 ) -> list[LeftBehind]:
     """The outputs, the rejected rows and the rows in tables of these flows whose sources are gone."""
-    rows = rows_left_behind(root, databases, flows, name_now)
-    return [*left_behind(written, flows), *rejected_left_behind(root, flows), *rows]
+    rows = rows_left_behind(layout, flows, ledger)
+    return [*left_behind(written, flows), *rejected_left_behind(layout.root, flows), *rows]
 
 
 def set_all_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
@@ -80,15 +79,15 @@ def set_all_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
     return [*files, *set_rows_aside([entry for entry in left if entry.table], databases)]
 
 
-def put_all_back(root: Path, databases: Path, flows: Sequence[Flow], name_now: NameNow) -> list[Path]:
+def put_all_back(layout: WorkspaceLayout, flows: Sequence[Flow], ledger: Ledger) -> list[Path]:
     """Move back what was moved out of the mirrors and tables of these flows last; where it is now.
 
     Raises:
         FlowValidationError: something cannot be moved; what was before it was.
     """
     mirrors = [flow.mirror_spec.root for flow in flows if flow.mirror_spec is not None]
-    files = put_back([*mirrors, *(rejected_folder(root, flow.name or "") for flow in flows)])
-    return [*files, *put_rows_back(databases, flows, name_now)]
+    files = put_back([*mirrors, *(rejected_folder(layout.root, flow.name or "") for flow in flows)])
+    return [*files, *put_rows_back(layout.databases_dir, flows, ledger)]
 
 
 def left_behind(written: Iterable[WrittenFile], flows: Iterable[Flow]) -> list[LeftBehind]:
@@ -123,8 +122,9 @@ def rejected_left_behind(root: Path, flows: Sequence[Flow]) -> list[LeftBehind]:
     return outputs
 
 
-def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow], name_now: NameNow) -> list[LeftBehind]:
+def rows_left_behind(layout: WorkspaceLayout, flows: Iterable[Flow], ledger: Ledger) -> list[LeftBehind]:
     """The rows that runs of these flows wrote for one file of their source that is gone; a database in use is listed as `busy`."""
+    databases = layout.databases_dir
     paths = _databases(databases)
     if not paths:
         return []
@@ -133,15 +133,15 @@ def rows_left_behind(root: Path, databases: Path, flows: Iterable[Flow], name_no
 
     of_files = [flow for flow in flows if flow.trigger is not None and flow.trigger.run_as != "batch"]
     folders = {flow.name: flow.trigger.source for flow in of_files if flow.trigger is not None}
-    left = []
+    left, renamed = [], renamings(ledger)
     for path in paths:
         try:
-            records = [replace(row, flow=name_now(row.flow, row.at)) for row in rows_of_files(path)]
+            records = [replace(row, flow=present_name(renamed, row.flow, row.at)) for row in rows_of_files(path)]
         except FlowValidationError as error:
             if isinstance(error, DatabaseBusyError):
                 left.append(LeftBehind(str(path), "", "", "", str(databases), busy=error.what))
             continue
-        sources = {row.number: os.path.normpath(root / row.source) for row in records if row.source}
+        sources = {row.number: os.path.normpath(layout.root / row.source) for row in records if row.source}
         gone = gone_sources(((row.flow, sources.get(row.number)) for row in records), of_files)
         for row in records:
             source, folder = sources.get(row.number, ""), folders.get(row.flow)
@@ -170,7 +170,7 @@ def set_rows_aside(left: Sequence[LeftBehind], databases: Path) -> list[Path]:
     return moved
 
 
-def put_rows_back(databases: Path, flows: Iterable[Flow], name_now: NameNow) -> list[Path]:
+def put_rows_back(databases: Path, flows: Iterable[Flow], ledger: Ledger) -> list[Path]:
     """Move back the rows of these flows that were moved out of tables last; the databases, for each file of rows.
 
     Raises:
@@ -182,11 +182,12 @@ def put_rows_back(databases: Path, flows: Iterable[Flow], name_now: NameNow) -> 
         return []
     from data_engine.helpers.duckdb import aside
 
+    renamed = renamings(ledger)
     for _, stamp in sorted(stamps, reverse=True):
         back = []
         for file in sorted(stamp.rglob("*.parquet")):
             database, row = databases / file.parent.relative_to(stamp), aside.record_in(file)
-            is_of_flows = name_now(row.flow, row.at) in names
+            is_of_flows = present_name(renamed, row.flow, row.at) in names
             if database.is_file() and is_of_flows and aside.put_rows_back(database, file):
                 back.append(database)
         if back:

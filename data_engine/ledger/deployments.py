@@ -53,6 +53,22 @@ def renamings(ledger: Ledger) -> list[Deployment]:
         return _selected(connection, f"{ends} OR deployment_id IN (SELECT points_to FROM deployments WHERE {ends})")
 
 
+def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
+    """The name now of a flow that had this name at that time; `rows` is the history, or its rows about renamed flows.
+
+    Example:
+        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
+        ...     Deployment("d3", 3, "claims", "withdraw", "", of="d2", at_utc="2026-01-05")]
+        >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
+        ['parts', 'claims']
+    """
+    flow_of = {row.id: row.flow for row in rows}
+    for row in sorted(rows, key=lambda row: row.number):
+        if row.kind == "withdraw" and row.flow == flow and row.at_utc >= since_utc and row.of in flow_of:
+            flow = flow_of[row.of]
+    return flow
+
+
 def deployments_of(ledger: Ledger, run_ids: Collection[str]) -> dict[str, str]:
     """The id of the deployment of each of these runs that has one, by run id."""
     query = "SELECT run_id, deployment_id FROM runs WHERE run_id IN (SELECT value FROM json_each(?)) AND deployment_id IS NOT NULL"

@@ -178,22 +178,6 @@ def names_of(ledger: Ledger, flow: str) -> tuple[str, ...]:
     return (flow, *former_names(renamings(ledger), flow))
 
 
-def present_name(rows: Sequence[Deployment], flow: str, since_utc: str) -> str:
-    """The name now of a flow that had this name at that time; `rows` is the history, or its rows about renamed flows.
-
-    Example:
-        >>> rows = [Deployment("d2", 2, "parts", "deploy", "s"),
-        ...     Deployment("d3", 3, "claims", "withdraw", "", of="d2", at_utc="2026-01-05")]
-        >>> [present_name(rows, "claims", since_utc) for since_utc in ("2026-01-04", "2026-01-06")]
-        ['parts', 'claims']
-    """
-    flow_of = {row.id: row.flow for row in rows}
-    for row in sorted(rows, key=lambda row: row.number):
-        if row.kind == "withdraw" and row.flow == flow and row.at_utc >= since_utc and row.of in flow_of:
-            flow = flow_of[row.of]
-    return flow
-
-
 def flow_called(rows: Sequence[Deployment], name: str) -> str:
     """The flow that a person means by its name or its file's; `rows` is the history.
 
