@@ -21,14 +21,14 @@ class FeedWaits:
     """The batches that wait for the flows that feed them. Any thread may ask.
 
     `flows` are those that production runs, `watched` those of them that run by themselves; `runs` gives the ids of the runs of a flow
-    that are under way on this machine, and `look` makes a flow look at its sources: a look that began before then does not count.
+    that are under way on this machine (as they are now, where it is asked to be exact), and `look` makes a flow look at its sources: a look that began before then does not count.
     """
 
     def __init__(
         self,
         flows: Mapping[str, PlannedFlow],
         watched: Mapping[str, object],
-        runs: Callable[[str], tuple[str, ...]],
+        runs: Callable[[str, bool], tuple[str, ...]],
         look: Callable[[str, float], None],
         clock: Callable[[], float] = boot_clock,
     ) -> None:
@@ -48,6 +48,7 @@ class FeedWaits:
                     return None
                 why = UpstreamRunning(next(iter(of)), since_utc=utc_text(time.time()))
                 self._waits[flow] = FeedWait(self._clock(), of), why
+                self._runs(flow, True)  # what another process began just now is waited for, too
             self._go_on(flow)
             wait, why = self._waits[flow]
             return why if wait.over_s is None or looked_s < wait.over_s else None
@@ -102,7 +103,7 @@ class FeedWaits:
             self._look(flow, wait.over_s)
 
     def _backlog(self, flow: str) -> Backlog | None:
-        runs = self._runs(flow)
+        runs = self._runs(flow, False)
         if flow not in self._watched:
             return Backlog(math.inf, frozenset(runs), runs)
         backlog = self._backlogs.get(flow)

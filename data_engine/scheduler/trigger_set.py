@@ -689,10 +689,11 @@ class TriggerSet:
         if trigger is not None:
             trigger.look_from(begin_s)
 
-    def _runs_of(self, name: str) -> tuple[str, ...]:
-        """The ids of the flow's runs under way: of this process, and of others as they were a moment ago. From any thread."""
+    def _runs_of(self, name: str, is_exact: bool) -> tuple[str, ...]:
+        """The ids of the flow's runs under way: of this process, and of others as they are (`is_exact`) or were a moment ago. From any
+        thread."""
         now_s = time.monotonic()
-        if self._ledger is not None and now_s - self._others[0] > _OTHERS_EVERY_S:
+        if self._ledger is not None and (is_exact or now_s - self._others[0] > _OTHERS_EVERY_S):
             others: dict[str, list[str]] = {}
             with suppress(FlowValidationError, OSError):  # asked again in a moment
                 for run in self._ledger.active_runs(but_of=os.getpid()):

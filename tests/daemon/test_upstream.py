@@ -211,4 +211,4 @@ def test_a_daemon_that_is_killed_in_the_middle_waits_for_nothing_that_is_gone(
     workspace.start_engine()
 
     until(lambda: (ws.root / "sum" / "total.txt").read_text() == "112")
-    assert len(workspace.runs("total")) <= 3
+    assert len(workspace.runs("total")) <= 4  # two of them may be of its begin, before the first file was through

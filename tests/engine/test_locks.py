@@ -36,7 +36,7 @@ FLOW = """
     OPEN = []  # as of an analyst who closes no connection
 
     def read(context):
-        database = context.database("w.duckdb", read_only=True)
+        database = context.database("w.duckdb", read_only=True, live=True)
         return pl.DataFrame({"n": [context.source.path.stat().st_size, -len(str(database))]})
 
     def write(context):

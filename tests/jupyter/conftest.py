@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from data_engine.proof.cells import CHANGES
+
 
 class Shell:
     """A shell with `%flow`, and what its cells print, return and raise."""
@@ -49,6 +51,7 @@ def shell(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
     InteractiveShell.clear_instance()
+    CHANGES.failed.clear()  # a kernel has one shell, whose counts do not begin anew
     made = InteractiveShell.instance(config=config)
     made.run_cell("%load_ext data_engine")
     yield Shell(made, capsys)

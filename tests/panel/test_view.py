@@ -436,7 +436,7 @@ def test_the_engine_has_nothing_to_do_for_flows_that_run_by_hand() -> None:
         ),
         (
             leased("mine", owner=ME, releasing=True),
-            "Owned by this workstation · it is given up when the running work has ended",
+            "Owned by this workstation · it is given up when the running work has ended: the engine is off then, and no flow runs by itself",
         ),
         (leased("control_requested", requested_by=ME), "Owned by ann-pc, control requested by my-pc"),
         (leased("takeover_available"), "Owned by ann-pc, takeover available"),

@@ -89,7 +89,7 @@ class Scene:
         self.watched = dict(self.flows)
         self.runs: dict[str, tuple[str, ...]] = {}
         self.asked: dict[str, float] = {}
-        runs: Any = lambda name: self.runs.get(name, ())  # noqa: E731
+        runs: Any = lambda name, is_exact: self.runs.get(name, ())  # noqa: E731
         self.waits = FeedWaits(self.flows, self.watched, runs, self.asked.__setitem__, clock=lambda: self.now_s)
 
     def saw(self, flow: str, *items: str) -> None:

@@ -117,7 +117,7 @@ class World:
     def _new_waits(self) -> FeedWaits:
         return FeedWaits(self.flows, self.watched, self._runs_of, self._look, clock=lambda: self.moment)
 
-    def _runs_of(self, name: str) -> tuple[str, ...]:
+    def _runs_of(self, name: str, is_exact: bool = False) -> tuple[str, ...]:
         return tuple(run.number for run in self.runs.values() if run.flow == name)
 
     def _look(self, name: str, begin: float) -> None:
