@@ -51,6 +51,9 @@ def never_begins_text(run: Run | None) -> str:
     return f"{words} Its file is held: `{cli_line('retry', run.flow, *source)}` runs it again."
 
 
+_MOST_OF_NOTE = 100
+"""Characters of an error in the row of its flow; `data-engine explain` has all of it."""
+
 _MOST_OF_ERROR = 200
 """Characters of a server's answer; the daemon's log and `status --json` have more of it."""
 
@@ -74,7 +77,8 @@ def held_text(flow: FlowStatus) -> str | None:
     name = last.source.replace("\\", "/").rstrip("/").rpartition("/")[2]
     more = flow.held - 1
     rest = f"; {more:,} more {'is' if more == 1 else 'are'} held" if more else ""
-    return f"{name}: {first_line(short_error(last.error or last.cause, last.why))}{rest}"
+    error = beginning(first_line(short_error(last.error or last.cause, last.why)), _MOST_OF_NOTE)
+    return f"{name}: {error}{rest}"
 
 
 def undeployed_text(flow: str) -> str:

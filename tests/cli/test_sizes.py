@@ -68,8 +68,10 @@ def test_a_deploy_of_all_is_a_line_a_flow_before_it_asks(root: Path) -> None:
 
 
 def test_start_is_two_lines_and_status_fits_the_screen(root: Path) -> None:
-    """24 rows for sixteen flows, with the reason of each as far as it fits."""
+    """24 rows for sixteen flows, with the reason of each as far as it fits; one of them has failed."""
     Workspace(root).deploy()
+    with Terminal("--workspace", root, "run", "--once", "broken", columns=120, rows=60) as terminal:
+        terminal.end()
 
     assert len(said(root, "start")) == 2
     assert len(said(root, "stop")) <= 2
