@@ -188,9 +188,8 @@ def _entry_lines(ws: Workspace, outcome: Outcome, *, is_named: bool) -> Iterator
     names = {*changed, *outcome.mended, *outcome.lost}
     verdicts = [compared(ws.home, entry.path) for entry in outcome.entries] if is_named else []
     how = "".join(f"; {verdict.words}" for verdict in verdicts if verdict and verdict.words)
-    never = "; never compared with a kernel" if any(verdict and not verdict.at_utc for verdict in verdicts) else ""
     yield from (
-        f"deployed      {entry.path.name}{how or never}"
+        f"deployed      {entry.path.name}{how}"
         for entry in outcome.entries
         if entry.error is None and entry.name in changed
     )

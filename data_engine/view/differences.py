@@ -71,7 +71,7 @@ def _details(difference: Difference, samples: bool) -> Iterator[Part]:
     if samples:
         yield from sample_tables(difference)
     for name, part in difference.parts.items():
-        if not part.equal:
+        if not part.equal and (part.samples or part.parts or part.text not in difference.text):
             yield Section(visible(f"{name}: {part.text}"), tuple(_details(part, samples)))
 
 
@@ -231,10 +231,15 @@ def _data(plan: Plan, samples: bool) -> Iterator[Part]:
 def _compared(title: str, differences: Mapping[str, Difference], samples: bool) -> Iterator[Part]:
     """A part for each difference; what is equal in one line."""
     different = [(name, difference) for name, difference in differences.items() if not difference.equal]
+    shown: dict[tuple[str, tuple[Part, ...]], list[str]] = {}
     for name, difference in different[:_MOST_PARTS]:
-        mark = Mark(visible(f"{name}: {difference.text}"), "warn", "triangle")
-        details = tuple(_details(difference, samples))
-        yield Section(mark, details, is_folded=not samples) if details else Note(mark)
+        shown.setdefault((difference.text, tuple(_details(difference, samples))), []).append(name)
+    for (text, details), names in shown.items():
+        words = visible(f"{first_few(names, MOST_ROWS)}: {text}")
+        if details:
+            yield Section(Mark(words, "warn", "triangle"), details, is_folded=not samples)
+        else:
+            yield Note(Mark(words, "idle", "triangle"))
     for what, names in (
         ("differ", [name for name, _ in different[_MOST_PARTS:]]),
         ("equal", [name for name, difference in differences.items() if difference.equal]),
