@@ -36,7 +36,7 @@ PIECE_BYTES = 8 * 1024**2
 _LOGS = (".wal", ".wal.checkpoint", ".wal.recovery", "-wal", "-journal")
 _HEAD_BYTES = 3 * 4096
 """DuckDB's three headers, of which a checkpoint changes one; SQLite's counter of changes and a log's salts are before that, too."""
-_SQLITE = b"SQLite format 3\0"
+_SQLITE, _DUCKDB = b"SQLite format 3\0", b"DUCK"
 _RESTARTS = 20
 _WAIT_S = 5.0
 _SOMEBODY = "another program"
@@ -77,7 +77,7 @@ def look(database: Path) -> Look:
     digest, size = hashlib.blake2b(digest_size=16), 0
     try:
         writer = None if _is_sqlite(database) else writer_of(database)
-        for part in _parts(database):
+        for part in parts_of(database):
             with _opened(part) as descriptor:
                 facts = os.fstat(descriptor)
                 head, end = read_at(descriptor, _HEAD_BYTES, 0), b""
@@ -120,7 +120,7 @@ def take(database: Path, target: Path, limit_bytes: int, piece_bytes: int = PIEC
         if is_sqlite:
             _back_up(database, target, piece_bytes)
         else:
-            for part in _parts(database):
+            for part in parts_of(database):
                 copied = target.with_name(target.name + part.name.removeprefix(database.name))
                 if not clone(part, copied):
                     if before.size_bytes > limit_bytes:
@@ -134,7 +134,7 @@ def take(database: Path, target: Path, limit_bytes: int, piece_bytes: int = PIEC
         return _while_written(database, error)
     if trouble := _why_not_opened(target, is_sqlite=is_sqlite):
         return before._replace(trouble=trouble)
-    for path in _parts(target):
+    for path in parts_of(target):
         path.chmod(0o400)
     return before._replace(is_copied=True)
 
@@ -158,8 +158,8 @@ def answer(parent: ParentProcess) -> None:
         parent.send(json.dumps(seen).encode())
 
 
-def _parts(database: Path) -> list[Path]:
-    """The files that make up the database."""
+def parts_of(database: Path) -> list[Path]:
+    """The files that make up the database, itself first."""
     return [path for end in ("", *_LOGS) if (path := Path(f"{database}{end}")).is_file() or not end]
 
 
@@ -229,11 +229,14 @@ def _back_up(source: Path, target: Path, piece_bytes: int) -> None:
 
 
 def _why_not_opened(copied: Path, *, is_sqlite: bool) -> str:
-    """The reason why the copy cannot be opened to read; "" where it can."""
+    """The reason why the copy cannot be opened to read; "" where it can, or is of a format that only its author knows."""
     if is_sqlite:
         with closing(sqlite3.connect(f"file:{quote(copied.as_posix())}?mode=ro", uri=True)) as reader:
             reader.execute("SELECT count(*) FROM sqlite_master")
         return ""
+    with _opened(copied) as descriptor:
+        if read_at(descriptor, 4, 8) != _DUCKDB:
+            return ""  # of another program, or empty
     import duckdb
 
     try:

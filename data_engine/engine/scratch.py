@@ -8,23 +8,19 @@ or a copy of them was kept.
 from __future__ import annotations
 
 import atexit
-import errno
 import os
-import shutil
-import sqlite3
 import tempfile
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from data_engine import nofollow, private
 from data_engine.cause import Cause
+from data_engine.database_copy import parts_of
 from data_engine.engine.access.access_log import not_logged
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.read_copies import copy_in_cell, read_copy
@@ -35,9 +31,9 @@ from data_engine.flow.flow import Flow
 from data_engine.formatting import size_text
 from data_engine.locks import OsLock
 from data_engine.platforms.access import user_name
-from data_engine.platforms.files import is_locked, is_open_elsewhere
+from data_engine.platforms.files import is_locked
 from data_engine.record import frozen
-from data_engine.user_files import apart, clone, copy, head_of, sha256_of, writer_of
+from data_engine.user_files import clone, copy, sha256_of, writer_of
 
 KEPT_BYTES = 16 * 1024**2
 """A file of up to so many bytes is copied to be kept where the drive cannot clone."""
@@ -142,11 +138,11 @@ class Scratch:
             self._bring(partial(self._fill if is_folder else self._bring_file, place))
 
     def database(self, final: Path, *, read_only: bool) -> Path:
-        """A copy of the database with what its log holds, to write; with `read_only`, and where no step of this preview has asked for
-        one to write, a read copy.
+        """A copy of the read copy of the database, to write; with `read_only`, and where no step of this preview has asked for one to
+        write, that itself.
 
         Raises:
-            RunInterrupted: it is too large, or held open for writing for too long.
+            RunInterrupted: it is too large, or there is no read copy yet and somebody writes it.
         """
         if self._database_root is None:
             return final
@@ -158,8 +154,7 @@ class Scratch:
             place.parent.mkdir(parents=True, exist_ok=True)
             files = [Path(f"{place}{beside}") for beside in ("", *BESIDE)]
             self._asked |= dict.fromkeys(files, False)
-            make = partial(copy_database, final, place, lambda size: self._allow(final, size))
-            self._bring(lambda: self._bring_new(files, make))
+            self._bring(lambda: self._bring_new(files, partial(self._copy_database, final, place)))
         return place
 
     def file_to_read(self, database: Path) -> Path:
@@ -170,6 +165,14 @@ class Scratch:
         if self._database_root is None or not path.is_relative_to(self._database_root):
             return copy_in_cell(database)
         return self.database(path, read_only=True)
+
+    def _copy_database(self, final: Path, place: Path) -> None:
+        """Make `place` as the read copy of the database is."""
+        copied = self._read_copy(final)
+        for part in parts_of(copied):
+            target = place.with_name(place.name + part.name.removeprefix(copied.name))
+            clone_or_copy(part, target, lambda size: self._allow(final, size))
+            target.chmod(0o600)
 
     def _read_copy_of(self, final: Path) -> Path:
         paths: list[Path] = []
@@ -548,9 +551,6 @@ def remove_scratch() -> None:
     _scratches.clear()
 
 
-WAIT_FOR_HOLDER_S = 10.0
-_SQLITE = b"SQLite format 3\0"
-_PAUSE_S = 0.1
 BESIDE = (".wal", "-wal", "-shm", "-journal")
 """The endings of the files that databases keep beside theirs."""
 
@@ -564,65 +564,3 @@ def clone_or_copy(source: Path, target: Path, allow: Callable[[int], None] = lam
     if not clone(source, target):
         allow(os.stat(source).st_size)
         copy(source, target)
-
-
-def copy_database(
-    source: Path,
-    target: Path,
-    allow: Callable[[int], None] = lambda size_bytes: None,
-    *,
-    wait_s: float = WAIT_FOR_HOLDER_S,
-) -> None:
-    """Make `target` one consistent state of the database `source`, with what its log holds.
-
-    A database that is held open for writing is waited for, `wait_s` at most; one of SQLite may be written meanwhile. `allow` gets
-    each part's size in bytes before it is copied; of none that is cloned.
-
-    Raises:
-        FlowValidationError: it is still held; says by which process.
-        OSError: it cannot be read, or `target` not be written whole.
-    """
-    if _is_sqlite(source):
-        allow(sum(part.stat().st_size for part in _parts(source)))
-        _copy_sqlite(source, target)
-        return
-    deadline_s = time.monotonic() + wait_s
-    while (holder := writer_of(source)) is not None:
-        if time.monotonic() >= deadline_s:
-            raise FlowValidationError(
-                f"the database {source.name} is held open for writing by {holder}, so it cannot be copied",
-                where="context.database",
-                fix="close that connection, or read it with context.database(name, read_only=True) if the step only reads",
-            )
-        time.sleep(_PAUSE_S)
-    for part in _parts(source):
-        clone_or_copy(part, target.with_name(target.name + part.name.removeprefix(source.name)), allow)
-
-
-def _parts(database: Path) -> list[Path]:
-    """The files that make up the database."""
-    return [path for beside in ("", *BESIDE) if (path := Path(f"{database}{beside}")).is_file()]
-
-
-def _is_sqlite(path: Path) -> bool:
-    try:
-        return head_of(path, len(_SQLITE)) == _SQLITE
-    except OSError as error:
-        if writer_of(path) is None or not is_open_elsewhere(error):
-            raise
-        return False  # SQLite lets others read, also while it writes
-
-
-@apart
-def _copy_sqlite(source: Path, target: Path) -> None:
-    try:
-        with (
-            closing(
-                sqlite3.connect(f"file:{quote(source.as_posix())}?mode=ro", uri=True, timeout=WAIT_FOR_HOLDER_S)
-            ) as reader,
-            closing(sqlite3.connect(target)) as writer,
-        ):
-            reader.backup(writer)
-    except sqlite3.Error as error:
-        raise OSError(errno.EIO, f"the database cannot be copied: {error}", str(source)) from error
-    shutil.copystat(source, target)

@@ -16,7 +16,7 @@ import pytest
 
 from data_engine import FlowValidationError, Workspace
 from data_engine.answering_process import AnsweringProcess, ParentProcess
-from data_engine.engine import scratch
+from data_engine.engine import read_copies
 from data_engine.helpers import read_table, replace_table
 from data_engine.locks import OsLock
 from data_engine.platforms import files
@@ -76,7 +76,7 @@ def _is_free(path: str) -> bool:
 @pytest.fixture
 def lost(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
     """The databases that this process has open for writing, and another one can open, too, after the call."""
-    monkeypatch.setattr(scratch, "WAIT_FOR_HOLDER_S", 0.1)
+    monkeypatch.setattr(read_copies, "WAIT_FOR_FIRST_S", 0.1)
     with ExitStack() as stack:
         other = stack.enter_context(AnsweringProcess(f"{__name__}:connect"))
         for name in ("in/a.duckdb", "in/b.odd", "databases/w.duckdb", "databases/v", "out/published.duckdb"):

@@ -285,10 +285,12 @@ def test_what_a_killed_reader_left_is_removed_with_the_next_copy(ws: Workspace) 
 
 
 def test_what_cannot_be_opened_is_an_error_and_no_copy(ws: Workspace) -> None:
-    (ws.layout.databases_dir / "text.duckdb").write_text("no database")
+    (ws.layout.databases_dir / "broken.duckdb").write_bytes(bytes(8) + b"DUCK and no more")
+    (ws.layout.databases_dir / "odd.mdb").write_text("of another program")
 
     with pytest.raises(FlowValidationError, match="cannot be copied"):
-        ws.database("text.duckdb")
+        ws.database("broken.duckdb")
+    assert ws.database("odd.mdb").read_text() == "of another program"
     with pytest.raises(FlowValidationError, match="there is no database"):
         ws.database("none.duckdb")
 
