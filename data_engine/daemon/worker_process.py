@@ -186,12 +186,17 @@ class WorkerProcess:
             self._loop.remove_reader(self._channel)
             self._loop.call_later(_WAIT_AFTER_EOF_S, self.end)
             return
-        self.take_events()
         try:
-            self._on_messages(self._frames.feed(data))
+            self._take_messages(data)
         except FlowValidationError:
             log.exception("worker %d is ended for what it sent", self.pid)
             self.end()
+
+    def _take_messages(self, data: bytes) -> None:
+        """Take what has happened, and then what it says; of one whose events are not understood nothing counts, so its run dies with it."""
+        self.take_events()
+        if self._journal.damage is None:
+            self._on_messages(self._frames.feed(data))
 
     def _read_channel_and_text(self, number: int) -> None:
         self._read_channel()  # what it reported before it wrote comes first
@@ -232,8 +237,7 @@ class WorkerProcess:
         if self._channel is not None:
             with suppress(FlowValidationError, OSError):
                 while data := self._channel.recv(_READ_BYTES):
-                    self.take_events()
-                    self._on_messages(self._frames.feed(data))
+                    self._take_messages(data)
         self.take_events()
         self._child.end()
         self._is_ended = True

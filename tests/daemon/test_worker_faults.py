@@ -75,6 +75,19 @@ def test_a_death_fails_its_run_and_names_the_cause(ws: WorkspaceFiles, code: str
     play(scene())
 
 
+def test_a_run_whose_worker_tells_what_nobody_understands_ends(ws: WorkspaceFiles) -> None:
+    """As one of another version does, once the package was replaced below a daemon: nothing that it says after that counts."""
+    flow(ws, "a", """import sys; open(sys.orig_argv[-2], "ab").write(b'["RunFinished", "1", 2]\\n')""")
+
+    async def scene() -> None:
+        async with Shop(ws) as shop:
+            await shop.run("a", "1")
+            assert shop.finished("1").status == "failed"
+            assert "its process died" in str(shop.finished("1").cause)
+
+    play(scene())
+
+
 @pytest.mark.parametrize("status", SESSION_ENDS)
 def test_the_end_of_a_session_abandons_its_run(
     ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, status: int
