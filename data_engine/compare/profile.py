@@ -1,14 +1,13 @@
 """The profile of a frame: what each column holds, in a few values that are computed where the frame lives.
 
-A frame of Polars is asked by one query, a relation of DuckDB by two of SQL, pandas and Arrow through Polars, which shares their memory
+A frame of Polars is asked by one query, a relation of DuckDB by one of SQL, pandas and Arrow through Polars, which shares their memory
 where it can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
-from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -25,7 +24,7 @@ MOST_COLUMNS = 200
 MOST_FREQUENT = 5
 BINS = 20
 SAMPLED = 20_000
-"""Rows among which frequent values are looked for; they are counted in all rows."""
+"""Rows that are looked at before all are: whether a column has few values, else which ones may be frequent."""
 
 _MOST_LETTERS = 200
 _CANDIDATES = 20
@@ -43,9 +42,10 @@ class Frequent(Record):
 class ColumnProfile(Record):
     """What a column holds. Nulls and NaN are counted apart, and are in none of the other facts.
 
-    `distinct` is None where values of the type are not counted, and `note` says so. `mean` is there for numbers and durations, of the finite
-    ones. `histogram` has the number of rows in each of 20 equal parts between the smallest and the largest finite value; it is empty for
-    texts. A text that is long has its two ends.
+    `distinct` is None where values of the type are not counted, and `note` says so; it `is_estimated`, within a few hundredths, where there are
+    more than some thousands in many rows. `mean` is there for numbers and durations, of the finite
+    ones. `histogram` has the number of rows in each of 20 equal parts between the smallest and the largest finite value, for numbers and times;
+    else it is empty. Of a long text both ends are kept.
     """
 
     name: str
@@ -53,6 +53,7 @@ class ColumnProfile(Record):
     nulls: int = 0
     nans: int = 0
     distinct: int | None = None
+    is_estimated: bool = False
     smallest: Any = None
     largest: Any = None
     mean: Any = None
@@ -65,8 +66,8 @@ class ColumnProfile(Record):
 class Profile(Displayable, Record):
     """The profile of a frame: how many `rows` and `columns` it has, and the first 200 columns each with what it holds.
 
-    Frequent values are at most five, the most frequent first. In more than 20,000 rows they are those of an even sample of so many,
-    counted in all rows: a value that makes up a hundredth of the rows is always among them, unless five others are more frequent.
+    Frequent values are at most five, the most frequent first, each counted in all rows. Where distinct values are estimated, they are looked
+    for among 20,000 rows: of many values that are about as frequent as each other, others may be a little more frequent.
 
     Example:
         >>> import polars as pl
@@ -95,14 +96,22 @@ def profile_of(value: object) -> Profile:
     Raises:
         FlowValidationError: it is no frame.
     """
-    kind = frame_kind(value)
-    if not kind:
+    require_frame(value, "this")
+    return _PROFILERS[frame_kind(value)](value)
+
+
+def require_frame(value: object, name: str) -> None:
+    """Return where `value` is a frame; `name` says what it is called.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    if not frame_kind(value):
         raise FlowValidationError(
-            f"a profile is made of a frame, and this is {type(value).__name__}",
-            where="profile",
+            f"{name} is {type(value).__name__}, and a profile is made of a frame",
+            where="Flow.profile(use=...)",
             fix="name an object that is a DataFrame, a LazyFrame, an Arrow table or a DuckDB relation",
         )
-    return _PROFILERS[kind](value)
 
 
 # -- Polars ---------------------------------------------------------------------------------------------------------------
@@ -110,55 +119,71 @@ def profile_of(value: object) -> Profile:
 
 def _of_polars(frame: pl.DataFrame | pl.LazyFrame) -> Profile:
     schema = frame.collect_schema()
-    names = list(schema)[:MOST_COLUMNS]
-    lazy = frame.lazy() if isinstance(frame, pl.LazyFrame) else frame.select(pl.nth(range(len(names)))).lazy()
-    types = [schema[name] for name in names]
-    rows, facts = _measured(lazy, types)
-    shown = (_column(name, str(kind), kind, of) for name, kind, of in zip(names, types, facts, strict=True))
-    return Profile(rows, len(schema), tuple(shown))
+    first = frame.select(pl.nth(range(min(len(schema), MOST_COLUMNS))))
+    measured = _measured(first.collect() if isinstance(first, pl.LazyFrame) else first)
+    shown = (_column(name, str(schema[name]), schema[name], of) for name, of in zip(schema, measured[1], strict=False))
+    return Profile(measured[0], len(schema), tuple(shown))
 
 
-def _measured(frame: pl.LazyFrame, types: Sequence[pl.DataType]) -> tuple[int, list[dict[str, Any]]]:
-    """The number of rows and the facts of the first columns, which have these types, by one query."""
-    each = [_facts(pl.nth(number).alias("value"), kind) for number, kind in enumerate(types)]
+def _measured(frame: pl.DataFrame) -> tuple[int, list[dict[str, Any]]]:
+    """The number of rows and the facts of each column, by one query and a look at some rows."""
+    sample = _even_sample(frame)
+    each = [_facts(pl.nth(number).alias("value"), some) for number, some in enumerate(sample.iter_columns())]
     asked = [fact.alias(f"{number} {name}") for number, facts in enumerate(each) for name, fact in facts.items()]
-    found = frame.select(pl.len().alias("rows"), *asked).collect()
+    found = frame.lazy().select(asked).collect()
     answers = [{name: found[f"{number} {name}"] for name in facts} for number, facts in enumerate(each)]
-    return int(found["rows"].item()), [{name: _plain(answer) for name, answer in facts.items()} for facts in answers]
+    return frame.height, [_answer(facts, frame.height) for facts in answers]
 
 
-def _facts(column: pl.Expr, kind: pl.DataType) -> dict[str, pl.Expr]:
-    """The expressions of one value each for the facts of a column."""
+def _even_sample(frame: pl.DataFrame) -> pl.DataFrame:
+    """All of few rows; of many one out of each of 20,000 equal stretches. Which one differs from stretch to stretch, so that nothing that
+    comes at regular distances is missed."""
+    if frame.height <= SAMPLED:
+        return frame
+    stretch = pl.int_range(SAMPLED)
+    return frame[pl.select(stretch * frame.height // SAMPLED + stretch.hash() % (frame.height // SAMPLED)).to_series()]
+
+
+def _facts(column: pl.Expr, sample: pl.Series) -> dict[str, pl.Expr]:
+    """The expressions of one value each for the facts of a column: by counting each of its values where the sample has few, else those
+    of the sample that occur more than once."""
+    kind = sample.dtype
     facts = {"nulls": column.null_count()}
     if not _is_counted(kind):
         return facts
-    finite, distinct = column, column.n_unique() - (column.null_count() > 0)
+    finite = column
     if kind.is_float():
         facts["nans"] = column.is_nan().sum()
-        finite, distinct = column.filter(column.is_finite()), distinct - column.is_nan().any()
-    facts["distinct"] = distinct
-    if kind != pl.Binary:
-        candidates = _candidates(column)
-        counts = column.filter(column.is_in(candidates.implode())).value_counts(name="rows")
-        facts |= {"smallest": column.min(), "largest": column.max(), "frequent": counts.implode()}
+        finite = column.filter(column.is_finite())
     if kind.is_numeric() or kind == pl.Duration:
         facts["mean"] = finite.mean()
     if kind.is_numeric() or kind.is_temporal():
         numbers = finite.to_physical().cast(pl.Float64)
         facts["histogram"] = numbers.hist(bin_count=BINS, include_category=False, include_breakpoint=False).implode()
-    return facts
+    if len(sample) < SAMPLED or sample.n_unique() <= SAMPLED // 4:
+        return facts | {"counts": column.value_counts(name="rows").implode()}
+    counts = sample.alias("value").value_counts(name="rows").filter(pl.col("rows") > 1).drop_nulls()
+    candidates = counts.sort("rows", "value", descending=[True, False])["value"].head(_CANDIDATES)
+    if len(candidates):
+        facts["counts"] = column.filter(column.is_in(candidates.implode())).value_counts(name="rows").implode()
+    return facts | {"estimate": column.approx_n_unique(), "smallest": column.min(), "largest": column.max()}
 
 
-def _candidates(column: pl.Expr) -> pl.Expr:
-    """The values that occur most often among rows chosen evenly: all of few rows, of many one out of each of 20,000 equal stretches.
-    Which one differs from stretch to stretch, so that nothing that comes at regular distances is missed."""
-    count = pl.min_horizontal(pl.len(), SAMPLED)
-    stretch = pl.int_range(0, count)
-    rows = stretch * pl.len() // count + stretch.hash() % (pl.len() // count)
-    runs = column.gather(rows).drop_nulls().sort().rle()
-    length = runs.struct.field("len")
-    repeated = runs.filter(length > 1).sort_by(length.filter(length > 1), descending=True, maintain_order=True)
-    return repeated.struct.field("value").head(_CANDIDATES)
+def _answer(facts: dict[str, pl.Series], rows: int) -> dict[str, Any]:
+    """The facts of a column in Python's types."""
+    counts = facts.pop("counts", None)
+    found = {name: _plain(fact)[0] for name, fact in facts.items()}
+    if "estimate" in found:
+        found["estimate"] = min(found["estimate"], rows - found["nulls"])
+    if counts is not None:
+        known = counts.explode().struct.unnest().drop_nulls("value")
+        known = known.drop_nans("value") if known["value"].dtype.is_float() else known
+        if "smallest" not in found:
+            ends = known.select(smallest=pl.col("value").min(), largest=pl.col("value").max())
+            found |= {"distinct": known.height} | {end.name: _plain(end)[0] for end in ends}
+        repeated = known.filter(pl.col("rows") > 1).sort("rows", "value", descending=[True, False]).head(MOST_FREQUENT)
+        found["frequent"] = list(zip(_plain(repeated["value"]), repeated["rows"], strict=True))
+    return found
 
 
 def _is_counted(kind: pl.DataType) -> bool:
@@ -166,36 +191,37 @@ def _is_counted(kind: pl.DataType) -> bool:
     return is_text or kind.is_numeric() or kind.is_temporal()
 
 
-def _plain(answer: pl.Series) -> Any:
-    """The value of a fact in Python's types; of a time that Python has not, its text."""
+def _plain(values: pl.Series) -> list[Any]:
+    """The values in Python's types; of times that Python has not, their texts."""
+    if values.dtype == pl.List:
+        return [None if part is None else part.to_list() for part in values]
     try:
-        value = answer.item()
-        return value.to_list() if isinstance(value, pl.Series) else value
+        return values.to_list()
     except (ValueError, OverflowError):
-        if answer.dtype.is_nested():
-            counts = answer.explode().to_frame().unnest(answer.name)
-            return counts.with_columns(pl.col("value").cast(pl.String)).to_dicts()
-        return answer.cast(pl.String).item()
+        return values.cast(pl.String).to_list()
 
 
 def _column(name: str, type_name: str, kind: Any, facts: dict[str, Any]) -> ColumnProfile:
     """The column's profile of what Polars or DuckDB answered; `kind` is Polars' type, None where it has none."""
     note = ""
-    if "distinct" not in facts:
+    if "distinct" not in facts and "estimate" not in facts:
         note = f"values of {type_name} are not counted"
     elif kind == pl.Binary:
         note = "values of Binary are not shown"
-    counts = [one for one in facts.get("frequent") or () if one["rows"] > 1 and one["value"] == one["value"]]
-    counts = sorted(counts, key=lambda one: (-one["rows"], str(one["value"])))[:MOST_FREQUENT]
+        facts = {fact: value for fact, value in facts.items() if fact not in ("smallest", "largest", "frequent")}
     histogram = tuple(facts.get("histogram") or ())
+    nulls, nans = facts["nulls"], facts.get("nans") or 0
     return ColumnProfile(
         masked(name),
         type_name,
-        facts["nulls"],
-        facts.get("nans") or 0,
-        facts.get("distinct"),
-        *(_shown(facts.get(name)) for name in ("smallest", "largest", "mean")),
-        tuple(Frequent(_shown(one["value"]), one["rows"]) for one in counts),
+        nulls,
+        nans,
+        facts.get("distinct", facts.get("estimate")),
+        "estimate" in facts,
+        _shown(facts.get("smallest")),
+        _shown(facts.get("largest")),
+        _shown(facts.get("mean")),
+        tuple(Frequent(_shown(value), count) for value, count in facts.get("frequent") or ()),
         histogram if any(histogram) else (),
         note,
     )
@@ -232,7 +258,7 @@ def _of_columns(rows: int, columns: Iterator[tuple[str, Any, Any]], count: int) 
     given = list(islice(columns, MOST_COLUMNS))
     series = [_as_polars(values) for _, _, values in given]
     counted = pl.DataFrame({str(number): one for number, one in enumerate(series) if one is not None})
-    facts = iter(_measured(counted.lazy(), counted.dtypes)[1])
+    facts = iter(_measured(counted)[1])
     kinds = iter(counted.dtypes)
     shown = [
         _column(name, str(kind), None, {"nulls": _nulls(values)})
@@ -246,9 +272,7 @@ def _of_columns(rows: int, columns: Iterator[tuple[str, Any, Any]], count: int) 
 def _as_polars(values: Any) -> pl.Series | None:
     """A column of pandas or Arrow as Polars has it, without a copy where that can be; None where it cannot hold the values."""
     try:
-        if hasattr(values, "iloc"):
-            return pl.from_pandas(values)
-        series = pl.from_arrow(values)
+        series: Any = pl.from_pandas(values) if hasattr(values, "iloc") else pl.from_arrow(values)
     except Exception:  # of three libraries, by what the values are
         return None
     return series if isinstance(series, pl.Series) else None
@@ -262,92 +286,90 @@ def _nulls(values: Any) -> int:
 
 _FLOATS = ("float", "double")
 _WHOLE = ("tinyint", "smallint", "integer", "bigint", "hugeint")
-_NUMBERS = (*_FLOATS, *_WHOLE, *(f"u{kind}" for kind in _WHOLE), "decimal", "bignum")
+_NUMBERS = (*_FLOATS, *_WHOLE, *(f"u{kind}" for kind in _WHOLE), "decimal")
 _ZONED = "timestamp with time zone"
 _TIMES = ("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", _ZONED)
 _OTHERS = ("boolean", "varchar", "enum", "uuid", "time", "time with time zone", "interval", "bit", "null")
 _COUNTED = frozenset((*_NUMBERS, *_TIMES, *_OTHERS))
+_RELATION = "_data_engine_profiled"
 
 
 def _of_relation(relation: Any) -> Profile:
-    """One query groups the rows by each column at once, and one counts those in each part of the histograms."""
+    """One statement, which reads the relation once: what it gives is kept by DuckDB while it looks at the values and counts them."""
     columns = list(zip(relation.columns, relation.types, strict=True))
     if len({name.casefold() for name in relation.columns}) < len(columns):  # SQL cannot name one of two
         return _of_arrow(relation.to_arrow_table())
-    shown = columns[:MOST_COLUMNS]
-    kinds = [kind.id for _, kind in shown]
-    named = relation.project(", ".join(_projected(number, *column) for number, column in enumerate(shown)))
-    counted = [f"c{number}" for number, kind in enumerate(kinds) if kind in _COUNTED]
-    known = [f"count(k{number}) as k{number}" for number in range(len(kinds))]
-    sets = ", ".join(f"({name})" for name in counted) or "()"
-    groups = named.aggregate(", ".join(["count(*) as n", *known, *counted]), f"grouping sets ({sets})")
-    each = [_sql_facts(number, kind) for number, kind in enumerate(kinds)]
-    facts = [f"{fact} as {name}{number}" for number, facts in enumerate(each) for name, fact in facts.items()]
-    (row,) = groups.aggregate(", ".join(["sum(n)", *facts])).fetchall()
-    times = len(counted) or 1  # so often each row is in `groups`
-    rows, values = int(row[0] or 0) // times, iter(row[1:])
-    answers = [{name: next(values) for name in facts} for facts in each]
-    for answer in answers:
-        known_rows = int(answer["known"] or 0) // times
-        answer |= {"nulls": rows - known_rows, "nans": known_rows - int(answer.get("values", known_rows) or 0)}
-    for number, histogram in _histograms(named, kinds, answers):
-        answers[number]["histogram"] = histogram
-    profiles = (_column(name, str(kind), None, of) for (name, kind), of in zip(shown, answers, strict=True))
-    return Profile(rows, len(columns), tuple(profiles))
+    parts = [_sql(number, name, kind.id) for number, (name, kind) in enumerate(columns[:MOST_COLUMNS])]
+    kept, looks, counts = (", ".join(expression for part in parts for expression in part[at]) for at in range(3))
+    answers = [
+        "n",
+        *(f"{answer} as {name}{number}" for number, part in enumerate(parts) for name, answer in part[3].items()),
+    ]
+    statement = (
+        f"with kept as materialized (select {kept} from {_RELATION}), looks as materialized (select count(*) as n, {looks} from kept),"
+        f" counts as (select any_value(n) as n, {counts} from kept right join looks on true)"
+        f" select {', '.join(answers)} from counts"
+    )
+    ((rows, *values),) = relation.query(_RELATION, statement).fetchall()
+    each = iter(values)
+    found = [{name: next(each) for name in part[3]} for part in parts]
+    shown = (_column(name, str(kind), None, _answered(of)) for (name, kind), of in zip(columns, found, strict=False))
+    return Profile(rows, len(columns), tuple(shown))
 
 
-def _projected(number: int, name: str, kind: Any) -> str:
-    """The column without NaN as `c`, and as `k` a value that is null where it is."""
-    column = '"' + name.replace('"', '""') + '"'
-    value = f"case when not isnan({column}) then {column} end" if kind.id in _FLOATS else column
-    return f"{value} as c{number}, case when {column} is not null then 1 end as k{number}"
-
-
-def _sql_facts(number: int, kind: str) -> dict[str, str]:
-    """The aggregates over the groups for the facts of a column, where `n` is the number of rows of a group."""
-    facts = {"known": f"sum(k{number})"}
-    if kind not in _COUNTED:
-        return facts
-    c = f"c{number}"
-    facts |= {"distinct": f"count({c})", "smallest": f"min({c})", "largest": f"max({c})"}
-    repeated = f"filter ({c} is not null and n > 1)"
-    facts["frequent"] = f"arg_max({{'value': {c}, 'rows': n}}, n, {MOST_FREQUENT}) {repeated}"
-    if kind in _FLOATS:
-        facts["values"] = f"sum(n) filter ({c} is not null)"
-    x = _number_of(number, kind)
-    if kind in _NUMBERS:
-        facts["mean"] = f"sum({x} * n) / sum(n) filter ({x} is not null)"
-    if kind in (*_NUMBERS, *_TIMES):
-        facts |= {"low": f"min({x})", "high": f"max({x})"}
+def _answered(facts: dict[str, Any]) -> dict[str, Any]:
+    """What SQL answered for a column, as the facts of any column are."""
+    if "distinct" in facts:
+        facts.pop("distinct" if facts["distinct"] is None else "estimate")
+        facts["frequent"] = [(one["value"], one["rows"]) for one in facts["repeated"] or ()]
+        parts = facts.get("parts") or {}
+        facts["histogram"] = [parts.get(part, 0) for part in range(BINS)]
     return facts
 
 
-def _number_of(number: int, kind: str) -> str:
-    """The value as a finite number, of a time its seconds."""
-    c = f"c{number}" if kind in (*_NUMBERS, _ZONED) else f"c{number}::timestamp"
-    value = f"{c}::double" if kind in _NUMBERS else f"epoch({c})"
-    return f"case when isfinite({c}) then {value} end" if kind in (*_FLOATS, *_TIMES) else value
-
-
-def _histograms(named: Any, kinds: Sequence[str], answers: Sequence[dict[str, Any]]) -> Iterator[tuple[int, list[int]]]:
-    """The histogram of each column that has one, by its number."""
-    ranges = {number: (of["low"], of["high"]) for number, of in enumerate(answers) if of.get("low") is not None}
-    ranges = {number: (low, high) for number, (low, high) in ranges.items() if isfinite(high - low)}
-    if not ranges:
-        return
-    parts = []
-    for number, (low, high) in ranges.items():
-        place = (
-            f"({_number_of(number, kinds[number])} - ({low!r})) / {high - low!r} * {BINS}"
-            if high > low
-            else f"{BINS // 2 - 1}"
+def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
+    """What SQL asks for a column: of each row (`k`: whether it is known, `c`: its value without NaN, `x`: the same as a finite number,
+    of a time its seconds), of all rows at a first look, of all rows again, and the facts made of these."""
+    k, c, x = f"k{number}", f"c{number}", f"x{number}"
+    column = '"' + name.replace('"', '""') + '"'
+    kept, looks = [f"{column} is not null as {k}"], [f"count(*) filter (not {k}) as nulls{number}"]
+    counts, facts = [f"any_value(nulls{number}) as nulls{number}"], {"nulls": f"nulls{number}"}
+    if kind not in _COUNTED:
+        return kept, looks, counts, facts
+    kept.append(f"{f'case when not isnan({column}) then {column} end' if kind in _FLOATS else column} as {c}")
+    looks += [f"approx_count_distinct({c}) as about{number}", f"approx_top_k({c}, {_CANDIDATES}) as often{number}"]
+    is_listed = f"(about{number} <= {SAMPLED // 4} or list_contains(often{number}, {c}))"
+    counts += [
+        f"count(*) filter ({k} and {c} is null) as nans{number}",
+        f"any_value(about{number}) as about{number}",
+        f"histogram({c}) filter ({c} is not null and {is_listed}) as h{number}",
+        f"min({c}) as low{number}",
+        f"max({c}) as high{number}",
+    ]
+    repeated = f"[{{'rows': e.value, 'value': e.key}} for e in map_entries(h{number}) if e.value > 1]"
+    facts |= {
+        "nans": f"nans{number}",
+        "distinct": f"case when about{number} <= {SAMPLED // 4} then coalesce(cardinality(h{number}), 0) end",
+        "estimate": f"least(about{number}, n - nulls{number})",
+        "smallest": f"low{number}",
+        "largest": f"high{number}",
+        "repeated": f"list_reverse_sort({repeated})[1:{MOST_FREQUENT}]",
+    }
+    if kind in (*_NUMBERS, *_TIMES):
+        timed = column if kind == _ZONED else f"{column}::timestamp"
+        value = f"{column}::double" if kind in _NUMBERS else f"epoch({timed})"
+        kept.append(
+            f"{f'case when isfinite({column}) then {value} end' if kind in (*_FLOATS, *_TIMES) else value} as {x}"
         )
-        parts.append(
-            f"histogram(least(floor({place}), {BINS - 1})::tinyint) filter ({_number_of(number, kinds[number])} is not null)"
-        )
-    (row,) = named.aggregate(", ".join(parts)).fetchall()
-    for number, counts in zip(ranges, row, strict=True):
-        yield number, [counts.get(part, 0) for part in range(BINS)]
+        looks += [f"min({x}) as from{number}", f"max({x}) as to{number}"]
+        wide = f"to{number} - from{number}"
+        place = f"case when {wide} > 0 then least(floor(({x} - from{number}) / ({wide}) * {BINS}), {BINS - 1}) else {BINS // 2 - 1} end"
+        counts.append(f"histogram(({place})::tinyint) filter ({x} is not null and isfinite({wide})) as parts{number}")
+        facts["parts"] = f"parts{number}"
+        if kind in _NUMBERS:
+            counts.append(f"avg({x}) as mean{number}")
+            facts["mean"] = f"mean{number}"
+    return kept, looks, counts, facts
 
 
 _PROFILERS: dict[str, Callable[[Any], Profile]] = {

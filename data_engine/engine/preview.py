@@ -36,7 +36,6 @@ from data_engine.engine.scratch import Scratch, scratch_of
 from data_engine.engine.stale import StaleHelper, stale_helpers
 from data_engine.engine.standing import standing_of
 from data_engine.errors import FlowExecutionError, FlowValidationError, GroupBusyError, ShortInterrupt
-from data_engine.flow.batch import frame_kind
 from data_engine.flow.check import names_saved
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -173,15 +172,10 @@ def profile(
         FlowValidationError: as `preview`, or the object is no frame; names those that are saved.
         FlowExecutionError: a step raised, or the query of a lazy frame; placed at the step's function.
     """
-    value = preview(flow, use=use, source=source, params=params)
-    if not frame_kind(value):
-        raise FlowValidationError(
-            f"{quoted(use) if use else 'the last result'} is {type(value).__name__}, and a profile is made of a frame",
-            where="Flow.profile(use=...)",
-            fix="name an object that is a DataFrame, a LazyFrame, an Arrow table or a DuckDB relation",
-        )
-    from data_engine.compare.profile import profile_of
+    from data_engine.compare.profile import profile_of, require_frame
 
+    value = preview(flow, use=use, source=source, params=params)
+    require_frame(value, quoted(use) if use else "the last result")
     settled = settle_flow(flow, may_be_gone=True)
     with placed(settled, settled.steps[steps_until(settled, use) - 1]):
         return profile_of(value)
