@@ -337,8 +337,8 @@ def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[
     if kind not in _COUNTED:
         return kept, looks, counts, facts
     kept.append(f"{f'case when not isnan({column}) then {column} end' if kind in _FLOATS else column} as {c}")
-    looks += [f"approx_count_distinct({c}) as about{number}", f"approx_top_k({c}, {_CANDIDATES}) as often{number}"]
-    is_listed = f"(about{number} <= {SAMPLED // 4} or list_contains(often{number}, {c}))"
+    looks += [f"approx_count_distinct({c}) as about{number}", f"approx_top_k({c}, {MOST_FREQUENT}) as often{number}"]
+    is_listed = f"case when about{number} <= {SAMPLED // 4} then true else list_contains(often{number}, {c}) end"
     counts += [
         f"count(*) filter ({k} and {c} is null) as nans{number}",
         f"any_value(about{number}) as about{number}",

@@ -61,11 +61,18 @@ export function shownClass(Widget, tracker) {
  */
 export function foldClass(Widget, tracker) {
   return class Fold extends Widget {
+    constructor() {
+      super();
+      /** @type {() => void} */
+      this.onAfterAttach = () => {};
+      this.attached = new Promise((resolve) => { this.onAfterAttach = () => resolve(undefined); });
+    }
+
     /** @param {MimeModel} model */
     async renderModel(model) {
       const notebook = notebookOf(model, tracker);
-      this.node.replaceChildren();
-      if (notebook) await renderWidget(Widget, notebook, model, this.node);
+      if (!notebook) return;
+      this.attached.then(() => renderWidget(Widget, notebook, model, this.node));
     }
   };
 }
