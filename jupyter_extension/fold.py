@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -52,7 +53,7 @@ def _card(frame: Any) -> Card:
         gone = Note(Mark("This frame is no longer in the kernel.", "idle", "ring"), "Run the cell again.")
         return Card("", (), (gone,))
     try:
-        return profile_card(profile_of(frame))
+        return replace(profile_card(profile_of(frame)), title="")
     except Exception as error:  # of a query that is executed only now
         return Card("", (), (Note.warning(f"{type(error).__name__}: {message_of(error)}"),))
 

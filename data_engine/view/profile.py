@@ -14,6 +14,8 @@ from data_engine.view.svg import clean
 from data_engine.view.verb import Answer, Option, Params, Place, Source, Subject
 
 _WIDE, _HIGH = 100, 20
+_LEAST = 100
+"""A value is frequent to a reader that one row in so many has."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _HEADS = (
     Column("Column", "name"),
@@ -64,18 +66,18 @@ def profile_card(profile: Profile) -> Card:
 
 
 def _row(column: ColumnProfile, rows: int) -> tuple[Cell, ...]:
-    frequent = ", ".join(f"{_value(one.value)} ({one.rows:,})" for one in column.frequent)
+    frequent = [one for one in column.frequent if one.rows * _LEAST >= rows]
     return (
         Code(column.name),
         column.type,
         _distribution(column, rows),
         _share(column.nulls, rows),
         _share(column.nans, rows),
-        "" if column.distinct is None else f"{column.distinct:,}",
+        _distinct(column),
         _value(column.smallest),
         _value(column.largest),
         _value(column.mean),
-        frequent,
+        ", ".join(f"{_value(one.value)} ({one.rows:,})" for one in frequent),
         column.note,
     )
 
@@ -86,6 +88,13 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return short_text(value) if isinstance(value, str) else str(value)
+
+
+def _distinct(column: ColumnProfile) -> str:
+    """The number of distinct values; of an estimate three digits."""
+    if column.distinct is None:
+        return ""
+    return f"about {float(f'{column.distinct:.3g}'):,.0f}" if column.is_estimated else f"{column.distinct:,}"
 
 
 def _share(count: int, rows: int) -> str:

@@ -113,9 +113,16 @@ def test_a_frequent_value_of_a_long_frame_is_found(rows: int, every: int, random
     values = pl.int_range(rows, eager=True)
     frame = values.to_frame("n").select(pl.when(pl.col("n") % every == least).then(-1).otherwise("n").alias("n"))
 
-    (column,) = profile_of(frame).shown
+    minus_ones = int((frame["n"] == -1).sum())
+    with duckdb.connect() as connection:
+        connection.register("given", frame.to_arrow())
+        profiles = profile_of(frame), profile_of(connection.sql("select * from given"))
 
-    assert column.frequent == (Frequent(-1, int((frame["n"] == -1).sum())),)
+    for (column,) in (found.shown for found in profiles):
+        assert column.frequent == (Frequent(-1, minus_ones),)
+        assert column.is_estimated
+        assert column.distinct == pytest.approx(rows - minus_ones + 1, rel=0.15)
+        assert (column.smallest, column.largest) == (-1, frame["n"].max())
 
 
 pandas = pytest.importorskip("pandas")

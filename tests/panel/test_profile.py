@@ -45,7 +45,10 @@ def test_the_fold_below_a_frame(lab: Lab, page: Page, pictures: Path, notebook: 
     cell.locator(".de-profile").first.wait_for()
 
     shown = cell.inner_text()
-    assert all(word in shown for word in ("1,000 rows × 6 columns", "dep_delay", "112 (11 %)", "values of List(Int64) are not counted"))
+    assert all(
+        word in shown
+        for word in ("1,000 rows × 6 columns", "dep_delay", "112 (11 %)", "values of List(Int64) are not counted")
+    )
     out = []
     for theme in THEMES:
         page.theme(theme)
