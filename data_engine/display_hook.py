@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Bundle = dict[str, Any]
 
-_DISPLAY, _FORM = "jupyter_extension.display", "jupyter_extension.form"
+_DISPLAY, _FORM, _FOLD = "jupyter_extension.display", "jupyter_extension.form", "jupyter_extension.fold"
 
 
 def bundle_of(value: Any) -> Bundle | None:
@@ -47,6 +47,12 @@ def hint_here(text: str) -> str:
 def form_of(value: Any, **options: Any) -> Any:
     """The form of `value` for a notebook."""
     return import_module(_FORM).form(value, **options)
+
+
+def fold_of(frame: Any) -> Bundle:
+    """The fold below a frame, by MIME type, whose profile is made when it is opened."""
+    bundle: Bundle = import_module(_FOLD).fold(frame)
+    return bundle
 
 
 class Displayable:

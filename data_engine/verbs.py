@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal
 
+    from data_engine.compare.profile import Profile
     from data_engine.flow.context import FlowContext
     from data_engine.plan.golden import Golden
 
@@ -114,6 +115,33 @@ class Flow(value.Flow):
         from data_engine.engine.preview import preview
 
         return preview(self, use=use, source=source, params=params, fresh=fresh, write=write, force=force)
+
+    @checked()
+    def profile(
+        self,
+        use: str | None = None,
+        source: PathText | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Profile:
+        """What each column of the frame `use` (by default the last result) holds: nulls, distinct values, smallest, largest, mean, the most
+        frequent values and their distribution.
+
+        The frame is made as by `preview`, and stays where it is: of it only these values are computed, in one pass, of the first 200 columns.
+
+        Raises:
+            FlowValidationError: as `preview`, or the object is no frame.
+            FlowExecutionError: a step raised, or the query of a lazy frame.
+
+        Example:
+            >>> import polars as pl
+            >>> flow = Flow(group="Demo").step(lambda context: pl.DataFrame({"city": ["Bonn", "Bonn", None]}), save_as="raw_df")
+            >>> city = flow.profile("raw_df").shown[0]
+            >>> city.nulls, city.distinct, city.frequent[0].rows
+            (1, 1, 2)
+        """
+        from data_engine.engine.preview import profile
+
+        return profile(self, use=use, source=source, params=params)
 
     @checked()
     def golden(

@@ -182,6 +182,7 @@ class _Kind:
 
 
 _KINDS = {
+    "data_engine.compare.profile.Profile": _Kind("profile.profile_card"),
     "data_engine.compare.difference.Difference": _Kind("differences.difference_card", has_samples=True),
     "data_engine.plan.plan.Plan": _Kind("differences.plan_card", has_samples=True),
     "data_engine.plan.golden.Golden": _Kind("differences.golden_card"),

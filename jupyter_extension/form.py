@@ -9,9 +9,11 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.batch import frame_kind
 from data_engine.flow.parameters import Parameter
 from data_engine.verbs import Flow
 from data_engine.workspace.secret_store import has_secret
+from jupyter_extension.fold import fold
 
 _WIDE = widgets.Layout(width="min(100%, 520px)")
 _STYLE = {"description_width": "160px"}
@@ -65,6 +67,8 @@ class FlowForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             with self.shown:
                 value = self.flow.preview(use=self._use, source=self._source, params=self.values)
                 display(value)  # type: ignore[no-untyped-call]
+                if frame_kind(value):
+                    display(fold(value), raw=True)  # type: ignore[no-untyped-call]
         except FlowValidationError as error:
             self.message.value = f'<div role="alert"><b>{escape(error.what)}</b><br>{escape(error.fix or "")}</div>'
         finally:

@@ -103,6 +103,8 @@ def _cell(cell: Cell) -> str:
         return f'<a class="de-code" href="{clean(cell.href)}">{_short(cell.text)}</a>'
     if isinstance(cell, Faint):
         return f'<span class="de-faint">{_short(cell.text)}</span>'
+    if isinstance(cell, Picture):
+        return cell.svg
     return _short(cell)
 
 

@@ -258,6 +258,8 @@ def _choices(words: list[str], names: UserNames) -> list[str]:
         return _saved_names(subjects[0] if subjects else None, names) if asking == "--use" else []
     if subjects or command.takes in ("", "run"):
         return []
+    if command.takes == "object":
+        return _saved_names(None, names)
     return (
         ["clear", "info"]
         if command.takes == "clear or info"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_engine.argument_checks import checked
 from data_engine.engine.candidates import Source, pick_source, startup_sources
@@ -29,7 +29,7 @@ from data_engine.engine.memo.caption import (
 )
 from data_engine.engine.memo.runner import KeptResults, PreviewRunner
 from data_engine.engine.params import as_steps_see, params_for
-from data_engine.engine.result_display import ProgressLine, bound_display, place_at_step, require_plan
+from data_engine.engine.result_display import ProgressLine, bound_display, place_at_step, placed, require_plan
 from data_engine.engine.run import item_executor, make_context, outcome_of, require_source, require_steps
 from data_engine.engine.run_sources import guard_of_preview, guard_of_run, preview_files
 from data_engine.engine.scratch import Scratch, scratch_of
@@ -48,6 +48,9 @@ from data_engine.suggestions import near_offer
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import current_notebook, kernel_shell
 from data_engine.workspace.settings import PreviewSettings
+
+if TYPE_CHECKING:
+    from data_engine.compare.profile import Profile
 
 _cache = PreviewCache()
 _last: PreviewSummary | None = None
@@ -154,6 +157,28 @@ def preview(
     bound_display(value)
     show_caption(caption(_last), caption_html(_last))
     return value
+
+
+def profile(
+    flow: Flow,
+    *,
+    use: str | None = None,
+    source: str | os.PathLike[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Profile:
+    """The profile of the frame that a preview with these arguments gives.
+
+    Raises:
+        FlowValidationError: as `preview`, or the object is no frame; names those that are saved.
+        FlowExecutionError: a step raised, or the query of a lazy frame; placed at the step's function.
+    """
+    from data_engine.compare.profile import profile_of, require_frame
+
+    value = preview(flow, use=use, source=source, params=params)
+    require_frame(value, quoted(use) if use else "the last result")
+    settled = settle_flow(flow, may_be_gone=True)
+    with placed(settled, settled.steps[steps_until(settled, use) - 1]):
+        return profile_of(value)
 
 
 def make_runner(

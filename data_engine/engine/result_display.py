@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from data_engine.display_hook import Displayable
+from data_engine.display_hook import Displayable, fold_of
 from data_engine.errors import FlowExecutionError, message_of
-from data_engine.flow.batch import is_lazy_frame
+from data_engine.flow.batch import frame_kind, is_lazy_frame
 from data_engine.flow.control import ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import StepFailure, fix_for, plain_text
@@ -30,13 +30,15 @@ _HEADING = f"LazyFrame, its first {_ROWS} rows at most; .explain() tells its pla
 
 
 def bound_display(value: Any) -> None:
-    """In a kernel, the cell that runs now shows no more than that of `value`; elsewhere, and in other cells, nothing changes."""
+    """In a kernel, the cell that runs now shows no more than that of `value`, and below a frame the fold with its profile; elsewhere, and in
+    other cells, nothing changes."""
     shell = kernel_shell()
     if shell is None or value is None or isinstance(value, (bool, int, float, Displayable)):  # ours bound themselves
         return
     formatters = shell.display_formatter.formatters
     formatter = formatters["text/plain"]
     printers = formatter.singleton_printers
+    asked, is_shown = _request_of(shell), [False]
     as_html = formatters["text/html"].singleton_printers
 
     @cache
@@ -44,6 +46,7 @@ def bound_display(value: Any) -> None:
         return rows_shown(value)
 
     def show(shown: Any, printer: Any, cycle: bool) -> None:
+        is_shown[0] = True
         del printers[id(value)]  # what follows is the text without us
         try:
             printer.text(bounded_text(rows(), formatter))
@@ -54,11 +57,21 @@ def bound_display(value: Any) -> None:
         shell.events.unregister("post_run_cell", forget)
         printers.pop(id(value), None)
         as_html.pop(id(value), None)
+        if is_shown[0] and frame_kind(value) and asked == _request_of(shell):  # a form shows it in no cell
+            shell.display_pub.publish(fold_of(value))
 
     printers[id(value)] = show
     if is_lazy_frame(value):
         as_html[id(value)] = lambda shown: str(rows()._repr_html_())
     shell.events.register("post_run_cell", forget)
+
+
+def _request_of(shell: Any) -> Any:
+    """The id of the request that the kernel answers, by which a cell is known from the next one."""
+    try:
+        return shell.get_parent()["header"]["msg_id"]
+    except (AttributeError, KeyError, TypeError, LookupError):
+        return None
 
 
 def rows_shown(value: Any) -> Any:
@@ -118,7 +131,7 @@ def require_plan(flow: Flow, step: StepSpec, value: Any, source_path: Path | Non
     """
     if not is_lazy_frame(value):
         return
-    with _placed(flow, step, source_path):
+    with placed(flow, step, source_path):
         value.collect_schema()
 
 
@@ -130,12 +143,12 @@ def first_rows(flow: Flow, step: StepSpec, value: Any, count: int) -> Any:
     """
     if not is_lazy_frame(value):
         return value
-    with _placed(flow, step, None):
+    with placed(flow, step):
         return value.head(count).collect()
 
 
 @contextmanager
-def _placed(flow: Flow, step: StepSpec, source_path: Path | None) -> Iterator[None]:
+def placed(flow: Flow, step: StepSpec, source_path: Path | None = None) -> Iterator[None]:
     """Place the error of a query at the function of its step."""
     try:
         yield

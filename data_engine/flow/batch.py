@@ -259,6 +259,29 @@ def is_lazy_frame(value: object) -> bool:
     return polars is not None and isinstance(value, polars.LazyFrame)
 
 
+_FRAMES = {
+    "polars": ("DataFrame", "LazyFrame", "Series"),
+    "pandas": ("DataFrame", "Series"),
+    "pyarrow": ("Table", "RecordBatch"),
+    "duckdb": ("DuckDBPyRelation",),
+}
+
+
+def frame_kind(value: object) -> str:
+    """The library and class of a frame; "" for any other value. No library is imported for it.
+
+    Example:
+        >>> import polars as pl
+        >>> frame_kind(pl.LazyFrame({"a": [1]})), frame_kind([1])
+        ('polars.LazyFrame', '')
+    """
+    for kind in type(value).__mro__:
+        library = kind.__module__.partition(".")[0].removeprefix("_")
+        if kind.__name__ in _FRAMES.get(library, ()):
+            return f"{library}.{kind.__name__}"
+    return ""
+
+
 def parquet_rows(path: str) -> int | None:
     """The row count of a Parquet file, by a library that is loaded already; None without one, or of no Parquet file."""
     if not path.lower().endswith(_PARQUET):

@@ -52,7 +52,16 @@ class Marked:
         return "".join(f"[{text}]" if is_marked and len(self.parts) > 1 else text for text, is_marked in self.parts)
 
 
-Cell: TypeAlias = str | Code | Faint | Link | Mark | Marked
+@frozen
+class Picture:
+    """An SVG element, safe to embed, and the same in words or as a table for a terminal (neither where another part says it anyway).
+    In a cell of a table it is as high as a line, and in words."""
+
+    svg: str
+    text: str | Table = ""
+
+
+Cell: TypeAlias = str | Code | Faint | Link | Mark | Marked | Picture
 
 
 @frozen
@@ -78,14 +87,6 @@ class Table:
     more: int = 0
     most: int = MOST_ROWS
     whole: str = ""
-
-
-@frozen
-class Picture:
-    """An SVG element, safe to embed, and the same in words or as a table for a terminal (neither where another part says it anyway)."""
-
-    svg: str
-    text: str | Table = ""
 
 
 @frozen
@@ -168,6 +169,7 @@ def table(
 def plain(cell: Cell) -> str:
     """The text of a cell, on one line and not longer than anybody reads."""
     whole = cell if isinstance(cell, str) else cell.word if isinstance(cell, Mark) else cell.text
+    assert isinstance(whole, str)  # a picture in a cell has words
     line = both_ends(whole, MOST_CELL)
     return " ".join(line.split()) if "\n" in line else line
 

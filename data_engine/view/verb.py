@@ -163,8 +163,8 @@ class VerbGroup:
 
 # -- what may be typed ------------------------------------------------------------------------------------------------
 
-Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "flow or run", "run", "text"]
-"""What stands for a subject: `flow` is the name of one, without which a cell means its own."""
+Takes: TypeAlias = Literal["flow", "flows", "flow or file", "flow or id", "flow or run", "run", "object", "text"]
+"""What stands for a subject: `flow` is the name of one, without which a cell means its own; `object` is what a step saves."""
 
 
 @frozen

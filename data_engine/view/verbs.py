@@ -44,6 +44,11 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "Run a flow without writing to production.",
             'build().preview(use="clean_df"), load_flow("claims").preview()',
         ),
+        "profile": Verb(
+            "view.profile:profile",
+            "Show what each column of a frame holds.",
+            'build().profile("clean_df")',
+        ),
         "deploy": Verb(
             "view.deployments:deploy", "Put a flow, or all, into production.", 'Workspace.current().deploy("claims")'
         ),

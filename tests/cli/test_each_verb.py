@@ -28,6 +28,7 @@ ASKED = {
     "compare": "RUN RUN",
     "explain": "claims",
     "preview": "claims",
+    "profile": "one --flow claims",
     "golden": "claims --name one --update",
     "test": "claims",
     "plan": "claims",
@@ -75,7 +76,10 @@ def asked(
     """Ask each verb once of a workspace with a flow; the answers by name."""
     ws.source("config/data_engine.toml", '[deploy]\nmode = "ask"\n')
     notebook = ws.notebook(
-        "claims", "from data_engine import Flow\n\ndef build():\n    return Flow(group='C').step(lambda context: [1])"
+        "claims",
+        "import polars as pl\nfrom data_engine import Flow\n\ndef build():\n"
+        "    flow = Flow(group='C').step(lambda context: pl.DataFrame({'a': [1]}), save_as='one')\n"
+        "    return flow.step(lambda context: [1])",
     )
     monkeypatch.chdir(ws.root)
 

@@ -97,6 +97,7 @@ def running(flow: Flow) -> None:
     assert_type(flow.mode, str)
     assert_type(flow.preview(use="claims_df", params={"days": 3}, fresh=True), Any)
     assert_type(flow.preview(use="claims_df", against="deployed", key=["id"]), Any)
+    assert_type(flow.profile("claims_df", params={"days": 3}).shown[0].nulls, int)
     assert_type(flow.golden("claims_df", key="id", drop=["name"]).rows, int | None)
     assert_type(flow.run_once(), list[FlowContext])
     assert_type(run(flow), list[FlowContext])

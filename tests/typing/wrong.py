@@ -39,6 +39,7 @@ flow.preview(params=[1])  # wrong
 flow.params({"month": 1})  # wrong
 flow.preview(against="main")  # wrong
 flow.golden(use=3)  # wrong
+flow.profile(use=3)  # wrong
 flow.expect(by=7)  # wrong
 flow.alert(to=3)  # wrong
 flow.run_once(True)  # wrong

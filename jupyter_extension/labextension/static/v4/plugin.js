@@ -3,7 +3,7 @@
 import { Bell } from "./bell.js";
 import { Notebooks } from "./notebooks.js";
 import { base, loadPanel } from "./panel_module.js";
-import { PANEL_MIME, shownClass } from "./shown.js";
+import { PANEL_MIME, PROFILE_MIME, foldClass, shownClass } from "./shown.js";
 import { addStatusLine } from "./status_line.js";
 
 /** @import { App, Notifications, Scope, Services, ShowError, WidgetClass } from "./jupyterlab" */
@@ -93,6 +93,8 @@ function activate(app, services, Widget, icon, showError, notifications) {
   if (services.rendermime) {
     const Shown = shownClass(Widget, services.tracker);
     services.rendermime.addFactory({ safe: true, mimeTypes: [PANEL_MIME], createRenderer: () => new Shown() }, -20);
+    const Fold = foldClass(Widget, services.tracker);
+    services.rendermime.addFactory({ safe: true, mimeTypes: [PROFILE_MIME], createRenderer: () => new Fold() }, -20);
   }
 }
 

@@ -1,10 +1,12 @@
-// panel() in a notebook: live through the server, else through the kernel's widget, else as it was when the cell ran.
+// panel() in a notebook: live through the server, else through the kernel's widget, else as it was when the cell ran. And the fold with
+// a profile below a frame: the kernel's widget, else nothing.
 
 import { loadPanel } from "./panel_module.js";
 
 /** @import { DocumentWidget, MimeModel, Tracker, WidgetClass } from "./jupyterlab" */
 
 export const PANEL_MIME = "application/vnd.data-engine.panel+json";
+export const PROFILE_MIME = "application/vnd.data-engine.profile+json";
 const WIDGET_MIME = "application/vnd.jupyter.widget-view+json";
 
 /**
@@ -34,9 +36,7 @@ export function shownClass(Widget, tracker) {
       const notebook = transport ? undefined : notebookOf(model, tracker);
       if (module && transport) this.leave = module.mount(inside, transport).leave;
       else if (notebook) {
-        const renderer = notebook.content.rendermime.createRenderer(WIDGET_MIME);
-        Widget.attach(renderer, this.node);
-        await renderer.renderModel(model);
+        await renderWidget(Widget, notebook, model, this.node);
         inside.remove();
       } else if (module) this.leave = module.mount(inside, null, { snapshot: view, takenAt }).leave;
     }
@@ -51,6 +51,44 @@ export function shownClass(Widget, tracker) {
       super.dispose();
     }
   };
+}
+
+/**
+ * The class of widget that renders the fold below a frame in an output.
+ *
+ * @param {WidgetClass} Widget
+ * @param {Tracker | null} tracker
+ */
+export function foldClass(Widget, tracker) {
+  return class Fold extends Widget {
+    constructor() {
+      super();
+      /** @type {() => void} */
+      this.onAfterAttach = () => {};
+      this.attached = new Promise((resolve) => { this.onAfterAttach = () => resolve(undefined); });
+    }
+
+    /** @param {MimeModel} model */
+    async renderModel(model) {
+      const notebook = notebookOf(model, tracker);
+      if (!notebook) return;
+      this.attached.then(() => renderWidget(Widget, notebook, model, this.node));
+    }
+  };
+}
+
+/**
+ * The kernel's widget, drawn inside `node`.
+ *
+ * @param {WidgetClass} Widget
+ * @param {DocumentWidget} notebook
+ * @param {MimeModel} model
+ * @param {HTMLElement} node
+ */
+async function renderWidget(Widget, notebook, model, node) {
+  const renderer = notebook.content.rendermime.createRenderer(WIDGET_MIME);
+  Widget.attach(renderer, node);
+  await renderer.renderModel(model);
 }
 
 /**

@@ -1,0 +1,385 @@
+"""The profile of a frame: what each column holds, in a few values that are computed where the frame lives.
+
+A frame of Polars is asked by one query, a relation of DuckDB by one of SQL, pandas and Arrow through Polars, which shares their memory
+where it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import polars as pl
+
+from data_engine.display_hook import Displayable
+from data_engine.errors import FlowValidationError
+from data_engine.flow.batch import frame_kind
+from data_engine.formatting import both_ends, plural
+from data_engine.record import Record, frozen
+from data_engine.secret import masked, masked_in
+
+MOST_COLUMNS = 200
+"""Columns of a profile: of a wider frame the first ones."""
+MOST_FREQUENT = 5
+BINS = 20
+SAMPLED = 20_000
+"""Rows that are looked at before all are: whether a column has few values, else which ones may be frequent."""
+
+_MOST_LETTERS = 200
+_CANDIDATES = 20
+
+
+@frozen
+class Frequent(Record):
+    """A value that occurs more than once, and in how many rows."""
+
+    value: Any
+    rows: int
+
+
+@frozen
+class ColumnProfile(Record):
+    """What a column holds. Nulls and NaN are counted apart, and are in none of the other facts.
+
+    `distinct` is None where values of the type are not counted, and `note` says so; it `is_estimated`, within a few hundredths, where there are
+    more than some thousands in many rows. `mean` is there for numbers and durations, of the finite
+    ones. `histogram` has the number of rows in each of 20 equal parts between the smallest and the largest finite value, for numbers and times;
+    else it is empty. Of a long text both ends are kept.
+    """
+
+    name: str
+    type: str
+    nulls: int = 0
+    nans: int = 0
+    distinct: int | None = None
+    is_estimated: bool = False
+    smallest: Any = None
+    largest: Any = None
+    mean: Any = None
+    frequent: tuple[Frequent, ...] = ()
+    histogram: tuple[int, ...] = ()
+    note: str = ""
+
+
+@frozen
+class Profile(Displayable, Record):
+    """The profile of a frame: how many `rows` and `columns` it has, and the first 200 columns each with what it holds.
+
+    Frequent values are at most five, the most frequent first, each counted in all rows. Where distinct values are estimated, they are looked
+    for among 20,000 rows: of many values that are about as frequent as each other, others may be a little more frequent.
+
+    Example:
+        >>> import polars as pl
+        >>> profile = profile_of(pl.DataFrame({"city": ["Bonn", "Bonn", None], "size": [1, 2, 6]}))
+        >>> city, size = profile.shown
+        >>> city.nulls, city.distinct, city.frequent[0].value, size.smallest, size.largest, size.mean
+        (1, 1, 'Bonn', 1, 6, 3.0)
+    """
+
+    rows: int
+    columns: int
+    shown: tuple[ColumnProfile, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Its size in a few words."""
+        return f"{plural(self.rows, 'row')} × {plural(self.columns, 'column')}"
+
+
+def profile_of(value: object) -> Profile:
+    """The profile of a frame: a DataFrame, LazyFrame or Series of Polars, the first two of pandas, a table of Arrow, a relation of DuckDB.
+
+    Secrets that this process knows are shown as `***`. Values that no column of Polars can have, as of several types in a column of pandas,
+    are not counted, and the column's note says so.
+
+    Raises:
+        FlowValidationError: it is no frame.
+    """
+    require_frame(value, "this")
+    return _PROFILERS[frame_kind(value)](value)
+
+
+def require_frame(value: object, name: str) -> None:
+    """Return where `value` is a frame; `name` says what it is called.
+
+    Raises:
+        FlowValidationError: it is none.
+    """
+    if not frame_kind(value):
+        raise FlowValidationError(
+            f"{name} is {type(value).__name__}, and a profile is made of a frame",
+            where="Flow.profile(use=...)",
+            fix="name an object that is a DataFrame, a LazyFrame, an Arrow table or a DuckDB relation",
+        )
+
+
+# -- Polars ---------------------------------------------------------------------------------------------------------------
+
+
+def _of_polars(frame: pl.DataFrame | pl.LazyFrame) -> Profile:
+    schema = frame.collect_schema()
+    first = frame.select(pl.nth(range(min(len(schema), MOST_COLUMNS))))
+    measured = _measured(first.collect() if isinstance(first, pl.LazyFrame) else first)
+    shown = (_column(name, str(schema[name]), schema[name], of) for name, of in zip(schema, measured[1], strict=False))
+    return Profile(measured[0], len(schema), tuple(shown))
+
+
+def _measured(frame: pl.DataFrame) -> tuple[int, list[dict[str, Any]]]:
+    """The number of rows and the facts of each column, by one query and a look at some rows."""
+    sample = _even_sample(frame)
+    each = [_facts(pl.nth(number).alias("value"), some) for number, some in enumerate(sample.iter_columns())]
+    asked = [fact.alias(f"{number} {name}") for number, facts in enumerate(each) for name, fact in facts.items()]
+    found = frame.lazy().select(asked).collect()
+    answers = [{name: found[f"{number} {name}"] for name in facts} for number, facts in enumerate(each)]
+    return frame.height, [_answer(facts, frame.height) for facts in answers]
+
+
+def _even_sample(frame: pl.DataFrame) -> pl.DataFrame:
+    """All of few rows; of many one out of each of 20,000 equal stretches. Which one differs from stretch to stretch, so that nothing that
+    comes at regular distances is missed."""
+    if frame.height <= SAMPLED:
+        return frame
+    stretch = pl.int_range(SAMPLED)
+    return frame[pl.select(stretch * frame.height // SAMPLED + stretch.hash() % (frame.height // SAMPLED)).to_series()]
+
+
+def _facts(column: pl.Expr, sample: pl.Series) -> dict[str, pl.Expr]:
+    """The expressions of one value each for the facts of a column: by counting each of its values where the sample has few, else those
+    of the sample that occur more than once."""
+    kind = sample.dtype
+    facts = {"nulls": column.null_count()}
+    if not _is_counted(kind):
+        return facts
+    finite = column
+    if kind.is_float():
+        facts["nans"] = column.is_nan().sum()
+        finite = column.filter(column.is_finite())
+    if kind.is_numeric() or kind == pl.Duration:
+        facts["mean"] = finite.mean()
+    if kind.is_numeric() or kind.is_temporal():
+        numbers = finite.to_physical().cast(pl.Float64)
+        facts["histogram"] = numbers.hist(bin_count=BINS, include_category=False, include_breakpoint=False).implode()
+    if len(sample) < SAMPLED or sample.n_unique() <= SAMPLED // 4:
+        return facts | {"counts": column.value_counts(name="rows").implode()}
+    counts = sample.alias("value").value_counts(name="rows").filter(pl.col("rows") > 1).drop_nulls()
+    candidates = counts.sort("rows", "value", descending=[True, False])["value"].head(_CANDIDATES)
+    if len(candidates):
+        facts["counts"] = column.filter(column.is_in(candidates.implode())).value_counts(name="rows").implode()
+    return facts | {"estimate": column.approx_n_unique(), "smallest": column.min(), "largest": column.max()}
+
+
+def _answer(facts: dict[str, pl.Series], rows: int) -> dict[str, Any]:
+    """The facts of a column in Python's types."""
+    counts = facts.pop("counts", None)
+    found = {name: _plain(fact)[0] for name, fact in facts.items()}
+    if "estimate" in found:
+        found["estimate"] = min(found["estimate"], rows - found["nulls"])
+    if counts is not None:
+        known = counts.explode().struct.unnest().drop_nulls("value")
+        known = known.drop_nans("value") if known["value"].dtype.is_float() else known
+        if "smallest" not in found:
+            ends = known.select(smallest=pl.col("value").min(), largest=pl.col("value").max())
+            found |= {"distinct": known.height} | {end.name: _plain(end)[0] for end in ends}
+        repeated = known.filter(pl.col("rows") > 1).sort("rows", "value", descending=[True, False]).head(MOST_FREQUENT)
+        found["frequent"] = list(zip(_plain(repeated["value"]), repeated["rows"], strict=True))
+    return found
+
+
+def _is_counted(kind: pl.DataType) -> bool:
+    is_text = kind in (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Boolean, pl.Null)
+    return is_text or kind.is_numeric() or kind.is_temporal()
+
+
+def _plain(values: pl.Series) -> list[Any]:
+    """The values in Python's types; of times that Python has not, their texts."""
+    if values.dtype == pl.List:
+        return [None if part is None else part.to_list() for part in values]
+    try:
+        return values.to_list()
+    except (ValueError, OverflowError):
+        return values.cast(pl.String).to_list()
+
+
+def _column(name: str, type_name: str, kind: Any, facts: dict[str, Any]) -> ColumnProfile:
+    """The column's profile of what Polars or DuckDB answered; `kind` is Polars' type, None where it has none."""
+    note = ""
+    if "distinct" not in facts and "estimate" not in facts:
+        note = f"values of {type_name} are not counted"
+    elif kind == pl.Binary:
+        note = "values of Binary are not shown"
+        facts = {fact: value for fact, value in facts.items() if fact not in ("smallest", "largest", "frequent")}
+    histogram = tuple(facts.get("histogram") or ())
+    nulls, nans = facts["nulls"], facts.get("nans") or 0
+    return ColumnProfile(
+        masked(name),
+        type_name,
+        nulls,
+        nans,
+        facts.get("distinct", facts.get("estimate")),
+        "estimate" in facts,
+        _shown(facts.get("smallest")),
+        _shown(facts.get("largest")),
+        _shown(facts.get("mean")),
+        tuple(Frequent(_shown(value), count) for value, count in facts.get("frequent") or ()),
+        histogram if any(histogram) else (),
+        note,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """A value without secrets, a long text cut; None for NaN, which is the smallest of nothing."""
+    value = masked_in(value)
+    return both_ends(value, _MOST_LETTERS) if isinstance(value, str) else value if value == value else None
+
+
+# -- pandas and Arrow -----------------------------------------------------------------------------------------------------
+
+
+def _of_pandas(frame: Any) -> Profile:
+    """A DataFrame, its index with it where that has a name or is not the number of the row."""
+    index = frame.index
+    is_plain = type(index).__name__ == "RangeIndex" and index.name is None
+    levels = [] if is_plain else [index.get_level_values(level).to_series() for level in range(index.nlevels)]
+    names = [str(level.name) if level.name is not None else "index" for level in levels]
+    columns = [*levels, *(frame.iloc[:, number] for number in range(min(frame.shape[1], MOST_COLUMNS)))]
+    names += map(str, frame.columns)
+    found = ((name, column.dtype, column) for name, column in zip(names, columns, strict=False))
+    return _of_columns(len(frame), found, len(levels) + frame.shape[1])
+
+
+def _of_arrow(table: Any) -> Profile:
+    columns = zip(table.schema.names, table.schema.types, table.columns, strict=True)
+    return _of_columns(table.num_rows, columns, table.num_columns)
+
+
+def _of_columns(rows: int, columns: Iterator[tuple[str, Any, Any]], count: int) -> Profile:
+    """The profile of columns, each with its name, its type and its values of pandas or Arrow."""
+    given = list(islice(columns, MOST_COLUMNS))
+    series = [_as_polars(values) for _, _, values in given]
+    counted = pl.DataFrame({str(number): one for number, one in enumerate(series) if one is not None})
+    facts = iter(_measured(counted)[1])
+    kinds = iter(counted.dtypes)
+    shown = [
+        _column(name, str(kind), None, {"nulls": _nulls(values)})
+        if one is None
+        else _column(name, str(kind), next(kinds), next(facts))
+        for (name, kind, values), one in zip(given, series, strict=True)
+    ]
+    return Profile(rows, count, tuple(shown))
+
+
+def _as_polars(values: Any) -> pl.Series | None:
+    """A column of pandas or Arrow as Polars has it, without a copy where that can be; None where it cannot hold the values."""
+    try:
+        series: Any = pl.from_pandas(values) if hasattr(values, "iloc") else pl.from_arrow(values)
+    except Exception:  # of three libraries, by what the values are
+        return None
+    return series if isinstance(series, pl.Series) else None
+
+
+def _nulls(values: Any) -> int:
+    return int(values.isna().sum() if hasattr(values, "iloc") else values.null_count)
+
+
+# -- DuckDB ---------------------------------------------------------------------------------------------------------------
+
+_FLOATS = ("float", "double")
+_WHOLE = ("tinyint", "smallint", "integer", "bigint", "hugeint")
+_NUMBERS = (*_FLOATS, *_WHOLE, *(f"u{kind}" for kind in _WHOLE), "decimal")
+_ZONED = "timestamp with time zone"
+_TIMES = ("date", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", _ZONED)
+_OTHERS = ("boolean", "varchar", "enum", "uuid", "time", "time with time zone", "interval", "bit", "null")
+_COUNTED = frozenset((*_NUMBERS, *_TIMES, *_OTHERS))
+_RELATION = "_data_engine_profiled"
+
+
+def _of_relation(relation: Any) -> Profile:
+    """One statement, which reads the relation once: what it gives is kept by DuckDB while it looks at the values and counts them."""
+    columns = list(zip(relation.columns, relation.types, strict=True))
+    if len({name.casefold() for name in relation.columns}) < len(columns):  # SQL cannot name one of two
+        return _of_arrow(relation.to_arrow_table())
+    parts = [_sql(number, name, kind.id) for number, (name, kind) in enumerate(columns[:MOST_COLUMNS])]
+    kept, looks, counts = (", ".join(expression for part in parts for expression in part[at]) for at in range(3))
+    answers = [
+        "n",
+        *(f"{answer} as {name}{number}" for number, part in enumerate(parts) for name, answer in part[3].items()),
+    ]
+    statement = (
+        f"with kept as materialized (select {kept} from {_RELATION}), looks as materialized (select count(*) as n, {looks} from kept),"
+        f" counts as (select any_value(n) as n, {counts} from kept right join looks on true)"
+        f" select {', '.join(answers)} from counts"
+    )
+    ((rows, *values),) = relation.query(_RELATION, statement).fetchall()
+    each = iter(values)
+    found = [{name: next(each) for name in part[3]} for part in parts]
+    shown = (_column(name, str(kind), None, _answered(of)) for (name, kind), of in zip(columns, found, strict=False))
+    return Profile(rows, len(columns), tuple(shown))
+
+
+def _answered(facts: dict[str, Any]) -> dict[str, Any]:
+    """What SQL answered for a column, as the facts of any column are."""
+    if "distinct" in facts:
+        facts.pop("distinct" if facts["distinct"] is None else "estimate")
+        facts["frequent"] = [(one["value"], one["rows"]) for one in facts["repeated"] or ()]
+        parts = facts.get("parts") or {}
+        facts["histogram"] = [parts.get(part, 0) for part in range(BINS)]
+    return facts
+
+
+def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
+    """What SQL asks for a column: of each row (`k`: whether it is known, `c`: its value without NaN, `x`: the same as a finite number,
+    of a time its seconds), of all rows at a first look, of all rows again, and the facts made of these."""
+    k, c, x = f"k{number}", f"c{number}", f"x{number}"
+    column = '"' + name.replace('"', '""') + '"'
+    kept, looks = [f"{column} is not null as {k}"], [f"count(*) filter (not {k}) as nulls{number}"]
+    counts, facts = [f"any_value(nulls{number}) as nulls{number}"], {"nulls": f"nulls{number}"}
+    if kind not in _COUNTED:
+        return kept, looks, counts, facts
+    kept.append(f"{f'case when not isnan({column}) then {column} end' if kind in _FLOATS else column} as {c}")
+    looks += [f"approx_count_distinct({c}) as about{number}", f"approx_top_k({c}, {MOST_FREQUENT}) as often{number}"]
+    is_listed = f"case when about{number} <= {SAMPLED // 4} then true else list_contains(often{number}, {c}) end"
+    counts += [
+        f"count(*) filter ({k} and {c} is null) as nans{number}",
+        f"any_value(about{number}) as about{number}",
+        f"histogram({c}) filter ({c} is not null and {is_listed}) as h{number}",
+        f"min({c}) as low{number}",
+        f"max({c}) as high{number}",
+    ]
+    repeated = f"[{{'rows': e.value, 'value': e.key}} for e in map_entries(h{number}) if e.value > 1]"
+    facts |= {
+        "nans": f"nans{number}",
+        "distinct": f"case when about{number} <= {SAMPLED // 4} then coalesce(cardinality(h{number}), 0) end",
+        "estimate": f"least(about{number}, n - nulls{number})",
+        "smallest": f"low{number}",
+        "largest": f"high{number}",
+        "repeated": f"list_reverse_sort({repeated})[1:{MOST_FREQUENT}]",
+    }
+    if kind in (*_NUMBERS, *_TIMES):
+        timed = column if kind == _ZONED else f"{column}::timestamp"
+        value = f"{column}::double" if kind in _NUMBERS else f"epoch({timed})"
+        kept.append(
+            f"{f'case when isfinite({column}) then {value} end' if kind in (*_FLOATS, *_TIMES) else value} as {x}"
+        )
+        looks += [f"min({x}) as from{number}", f"max({x}) as to{number}"]
+        wide = f"to{number} - from{number}"
+        place = f"case when {wide} > 0 then least(floor(({x} - from{number}) / ({wide}) * {BINS}), {BINS - 1}) else {BINS // 2 - 1} end"
+        counts.append(f"histogram(({place})::tinyint) filter ({x} is not null and isfinite({wide})) as parts{number}")
+        facts["parts"] = f"parts{number}"
+        if kind in _NUMBERS:
+            counts.append(f"avg({x}) as mean{number}")
+            facts["mean"] = f"mean{number}"
+    return kept, looks, counts, facts
+
+
+_PROFILERS: dict[str, Callable[[Any], Profile]] = {
+    "polars.DataFrame": _of_polars,
+    "polars.LazyFrame": _of_polars,
+    "polars.Series": lambda series: _of_polars(series.to_frame()),
+    "pandas.DataFrame": _of_pandas,
+    "pandas.Series": lambda series: _of_pandas(series.to_frame()),
+    "pyarrow.Table": _of_arrow,
+    "pyarrow.RecordBatch": _of_arrow,
+    "duckdb.DuckDBPyRelation": _of_relation,
+}
+"""By `frame_kind`."""
