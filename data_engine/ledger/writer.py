@@ -10,7 +10,14 @@ from typing import Any
 
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.rows import files_as_text, publication_as_text, seen_as_text, seen_from_text, storable
+from data_engine.ledger.rows import (
+    files_as_text,
+    publication_as_text,
+    references_as_text,
+    seen_as_text,
+    seen_from_text,
+    storable,
+)
 from data_engine.model import (
     Event,
     LogLine,
@@ -36,8 +43,8 @@ _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
     edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
-    checks, rejected, feed, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    checks, rejected, feed, reads, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_ENVIRONMENT = """
@@ -67,7 +74,7 @@ ON CONFLICT DO NOTHING
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
     cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?,
-    checks = ?, rejected = ?, feed = ?, rev = ?
+    checks = ?, rejected = ?, feed = ?, reads = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -328,12 +335,13 @@ _UNKNOWN = (None,) * 11
 
 def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
     if spent is None:
-        return (None,) * 7
+        return (None,) * 8
     inputs = files_as_text(spent.inputs, spent.more_inputs)
     outputs = files_as_text(spent.outputs, spent.more_outputs)
     checks = json.dumps(spent.checks, separators=(",", ":")) if spent.checks else None
     feed = None if spent.feed is None else json.dumps(spent.feed.counts, separators=(",", ":"))
-    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed
+    reads = references_as_text(spent.references)
+    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, reads
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:
