@@ -17,7 +17,7 @@ from data_engine.ledger.outputs import outputs_here
 from data_engine.ledger.references import GoodRun, newest_good_runs, put_sightings, sightings, writers_of
 from data_engine.model import Reference, utc_text
 from data_engine.notebook.mirror_warnings import Folders, folders_of
-from data_engine.planning.outdated import OutdatedRun, current, looked, not_references, outdated
+from data_engine.planning.outdated import OutdatedRun, by_reads, current, looked, not_references, outdated
 from data_engine.platforms.files import is_database
 from data_engine.workspace.layout import WorkspaceLayout
 
@@ -95,10 +95,10 @@ class References:
     def read_by(self) -> dict[str, Counter[str]]:
         """How many runs of each flow, of those that `outdated` was asked for, have read each reference, by its path."""
         read: dict[str, Counter[str]] = {}
-        for run in self._runs:
-            for reference in run.references:
-                if reference.path not in self._no.get(run.flow, ()):
-                    read.setdefault(reference.path, Counter())[run.flow] += 1
+        for flow, references, starts in by_reads(self._runs):
+            for reference in references:
+                if reference.path not in self._no.get(flow, ()):
+                    read.setdefault(reference.path, Counter())[flow] += len(starts)
         return read
 
     def look(self, flows: Iterable[Flow], of: str | None = None) -> None:

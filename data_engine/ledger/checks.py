@@ -287,7 +287,7 @@ _NAMES: dict[Callable[[Any], bool], str] = {
     _is_object: "asked detail params",
     _is_list: "cells helpers config run_ids distributions",
     _is_path: "source_path output_path reference_path",
-    _is_word: "trigger_kind environment python",
+    _is_word: "trigger_kind environment python reads",
     _is_files: "inputs outputs",
     _is_set: "set_id digest",
     (0, 1).__contains__: "is_closed is_as_scheduled git_dirty",
@@ -299,7 +299,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
     "publication": _is_publication,
-    "reads": _is_references,
+    "files": _is_references,
     "feed": lambda value: _is_feed(_json_of(value)),
     "compared": lambda value: is_compared(_json_of(value)),
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
@@ -316,6 +316,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "schedule_slots": {"run_id": lambda value: value == "" or _is_id(value)},  # "" was served without any run
     "environments": {"digest": _is_word},
+    "read_sets": {"digest": _is_word},
     "backfills": {
         "kind": ("files", "slots").__contains__,
         "state": ("running", "done", "stopped").__contains__,

@@ -336,10 +336,18 @@ CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) 
 """
 
 _OUTDATED = """
--- What a good run read beside its source, and how such files were when somebody looked at them last
+-- What a good run read beside its source, each set of versions once, and how such files were when somebody looked at them last
 ALTER TABLE runs ADD COLUMN reads TEXT;
 CREATE INDEX runs_with_reads ON runs (flow_name) WHERE reads IS NOT NULL;
 CREATE INDEX runs_newest_good ON runs (flow_name, source_root, source_key, scheduled_for, finished_at_utc) WHERE status = 'success';
+CREATE TABLE read_sets (
+    digest TEXT PRIMARY KEY NOT NULL,
+    files TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX read_sets_by_rev ON read_sets (rev) WHERE rev > 0;
 CREATE TABLE reference_files (
     reference_path TEXT PRIMARY KEY NOT NULL,
     size_bytes INTEGER,

@@ -6,6 +6,7 @@ Each function raises `LedgerError` where the ledger cannot be used.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -45,13 +46,16 @@ SELECT flow_name, run_id, started_at_utc, finished_at_utc, source_key, scheduled
 
 
 def newest_good_runs(ledger: Ledger, layout: WorkspaceLayout) -> list[GoodRun]:
-    """The newest good run of each source and slot, oldest first, with the current paths of its references; none where no run has any."""
+    """The newest good run of each source and slot, oldest first, with the current paths of its references; none where no run has any.
+    Runs that read the same versions share one tuple."""
     if not ledger.rows("SELECT 1 FROM runs WHERE reads IS NOT NULL LIMIT 1"):
         return []
     rows = ledger.rows(_NEWEST_GOOD)
-    texts = {reads: references_of(reads) for reads in {row[-1] for row in rows} if reads is not None}
-    moved = path_mover(ledger, layout, {file.path for files in texts.values() for file in files})
-    sets = {text: tuple(file._replace(path=moved(file.path)) for file in files) for text, files in texts.items()}
+    wanted = json.dumps(list({row[-1] for row in rows} - {None}))
+    texts = ledger.rows("SELECT digest, files FROM read_sets WHERE digest IN (SELECT value FROM json_each(?))", wanted)
+    read = {digest: references_of(text) for digest, text in texts}
+    moved = path_mover(ledger, layout, {file.path for files in read.values() for file in files})
+    sets = {digest: tuple(file._replace(path=moved(file.path)) for file in files) for digest, files in read.items()}
     return [
         GoodRun(restored(flow), run_id, began, ended, key and restored(key), slot, sets.get(reads, ()))
         for flow, run_id, began, ended, key, slot, reads in rows

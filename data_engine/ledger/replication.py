@@ -43,7 +43,7 @@ _RESET_TABLES = ("runs", "step_runs", "logs", "file_state")
 _LONG_TEXTS = {
     "runs": (
         *("error_text", "cause", "cause_data", "group_name", "started_seen", "trigger_detail", "run_by", "params"),
-        *("inputs", "outputs", "publication", "reads"),
+        *("inputs", "outputs", "publication"),
     ),
     "step_runs": ("error_text", "step_label"),
     "logs": ("message", "step_label", "level"),
@@ -52,8 +52,9 @@ _LONG_TEXTS = {
     "requests": ("answer",),
     "backfills": ("asked", "params"),
     "troubles": ("detail",),
+    "read_sets": ("files",),
 }
-_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "reads", "asked", "detail")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail", "files")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """The most characters of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
@@ -376,7 +377,7 @@ def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str
             columns[at] = [path and translate(path) for path in columns[at]]
         elif table == "runs" and name in ("inputs", "outputs"):
             columns[at] = [text and _with_paths(text, translate) for text in columns[at]]
-        elif name == "reads":
+        elif table == "read_sets" and name == "files":
             columns[at] = [text and _translated(text, translate) for text in columns[at]]
 
 
@@ -388,7 +389,7 @@ def _with_paths(text: str, translate: Callable[[str], str]) -> str:
 
 
 def _translated(text: str, translate: Callable[[str], str]) -> str:
-    """The references of a run with their paths translated."""
+    """References with their paths translated."""
     return json.dumps([[translate(path), *facts] for path, *facts in json.loads(text)], separators=(",", ":"))
 
 

@@ -253,14 +253,14 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
         return (), 0
 
 
-def references_as_text(references: Sequence[Reference]) -> str | None:
-    """The references of a run, for a column; None where there are none.
+def references_as_text(references: Sequence[Reference]) -> str:
+    """The references of a run, for a column.
 
     Example:
         >>> references_as_text([Reference("/ref/a.csv", 10, 0)])
         '[["/ref/a.csv",10,0,null]]'
     """
-    return _to_json(references) if references else None
+    return _to_json(references)
 
 
 def references_of(text: str) -> tuple[Reference, ...]:

@@ -143,6 +143,7 @@ TABLES = {
         "flow_name kind step error_type cell since_utc detail told_at_utc? message_id? digest_until_utc? recovered_at_utc?"
         " is_closed again at_utc",
     ),
+    "read_sets": _table("digest", "digest files"),
     "reference_files": _table("reference_path", "reference_path size_bytes? mtime_ns? content_hash? at_utc"),
 }
 """Every table that travels with the workspace; a column with a question mark may hold None."""

@@ -96,7 +96,6 @@ class PanelFlow(FlowStatus):
             return f"due by {clock_text(expected.due_utc, expected.tz)}"
         return None if expected is None else expected.text
 
-
     @property
     def changed_text(self) -> str | None:
         """The references that have changed since its outputs were made, in words."""
