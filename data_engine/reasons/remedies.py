@@ -19,7 +19,7 @@ FLOW_GONE = ("undeployed",)
 """The block of a flow that is neither in production nor a notebook any more."""
 
 DEPEND = frozenset(
-    ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written")
+    ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written", "outdated")
 )
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
@@ -179,7 +179,7 @@ def outdated_text(why: Any) -> str:
 def outdated(facts: RemedyFacts) -> str | None:
     """The command that makes the outputs again."""
     why = facts.why
-    if why.run_id is not None or why.state == "as_read":
+    if why.state == "as_read":
         return None
     back = "put it back, or correct the flow; then " if why.state == "gone" else ""
     again = facts.on_flow(facts.run_verb) if why.by_hand else facts.on_flow("backfill", "--reprocess", "outdated")
