@@ -19,7 +19,17 @@ FLOW_GONE = ("undeployed",)
 """The block of a flow that is neither in production nor a notebook any more."""
 
 DEPEND = frozenset(
-    ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written", "outdated")
+    (
+        "held",
+        "held_slot",
+        "retry_later",
+        "done",
+        "disabled",
+        "engine_off",
+        "last_run_failed",
+        "last_written",
+        "outdated",
+    )
 )
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
