@@ -294,8 +294,9 @@ def _chosen(
         "all": list(runs),
         "missing": [run for run, end in ends if end is None or not end.has_success],
         "failed": [run for run, end in ends if end is not None and end.status in HELD_STATUSES],
-        "outdated": [run for run in runs if is_outdated(run)],
     }
+    if wanted.reprocess == "outdated":  # else nobody has looked
+        by_choice["outdated"] = [run for run in runs if is_outdated(run)]
     planned = by_choice[wanted.reprocess]
     _refuse_too_many(len(planned))
     return Chosen(kind, tuple(planned), {name: len(part) for name, part in by_choice.items()})
