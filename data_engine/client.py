@@ -689,7 +689,8 @@ class Workspace:
         """Run the flow again for a range: its files, by their modification time and name, or its slots; after all that is due.
 
         `since` and `until` are days ("2013-03-01"), months ("2013-03", all of it) or times, in the flow's zone, both in the
-        range. `reprocess` says which of them: "failed" (held, or the last run failed), "missing" (no success) or "all".
+        range. `reprocess` says which of them: "failed" (held, or the last run failed), "missing" (no success), "outdated" (a
+        reference that it read has changed) or "all".
         With `dry_run=True` they are only listed (`planned`); with the `digest` of that list exactly those run, or none. Without
         it begins at once, in the daemon (started if need be); `backfills()` and `backfill_status(id)` show its progress.
 

@@ -115,6 +115,16 @@ class FileFacts(NamedTuple):
     rows: int | None = None
 
 
+class Reference(NamedTuple):
+    """A file that a run read beside its source, as it was then or is now: its absolute path, size, time and the SHA-256 of its content,
+    where that is known. Without a size it is gone."""
+
+    path: str
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    digest: str | None = None
+
+
 class RuleCount(NamedTuple):
     """The result of one rule of a check: of `rows` rows it is false for `failed`, and null for `unknown`. A rule about the frame judges
     one value: `rows` is 1."""
@@ -136,7 +146,7 @@ class FeedCount(NamedTuple):
 class RunSpent(NamedTuple):
     """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
     process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
-    check. `feed` counts the sources of a good batch."""
+    check. `feed` counts the sources of a good batch, `references` are what a good run read beside its source."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -147,6 +157,7 @@ class RunSpent(NamedTuple):
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
     feed: FeedCount | None = None
+    references: tuple[Reference, ...] = ()
 
 
 class RunStarted(NamedTuple):

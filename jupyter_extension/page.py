@@ -41,7 +41,7 @@ LIMIT_S = 1800.0
 _MOST_LISTED = 12
 _COUNT = re.compile(r"[\d,]+ files?")
 _COMMAND = re.compile(
-    r"(`?)data-engine (?:(?P<alone>start|status)|(?P<verb>backfill|retry|enable|deploy|rollback) (?P<flow>[^\s`<,;.)]++)(?: --reprocess all)?)(?! -)\1"
+    r"(`?)data-engine (?:(?P<alone>start|status)|(?P<verb>backfill|retry|enable|deploy|rollback) (?P<flow>[^\s`<,;.)]++)(?: --reprocess (?:all|outdated))?)(?! -)\1"
 )
 _BUTTONS = {
     "backfill": "Backfill",

@@ -296,7 +296,10 @@ class StartBackfill(Command[BackfillAnswer]):
     where: str | None = field(
         default=None, metadata=argument(_PATTERN, "Only files with this name, or this path inside the source.")
     )
-    reprocess: str = field(default="failed", metadata=argument(TEXT, "failed (or held), missing (no success), or all."))
+    reprocess: str = field(
+        default="failed",
+        metadata=argument(TEXT, "failed (or held), missing (no success), outdated (what it read has changed), or all."),
+    )
     params: dict[str, Any] = field(default_factory=dict, metadata=argument(OBJECT, "Parameters by name."))
     dry_run: bool = field(default=False, metadata=argument(FLAG, "Only list what would run.", is_local=True))
     digest: str | None = field(default=None, metadata=argument(TEXT, "Exactly the runs that were listed, or none."))

@@ -27,6 +27,7 @@ from data_engine.daemon.silence import watch_owner
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
 from data_engine.engine.finishing import tidy_with_tables
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.references import EVERY_S, References
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
@@ -38,10 +39,10 @@ from data_engine.ledger.requests import RequestRows
 from data_engine.ledger.wall_clock import Believed, prune
 from data_engine.planning.due import PlannedFlow
 from data_engine.platforms.awake import Awake
-from data_engine.reasons.kinds import FeedShrunk, Unreachable, UpstreamRunning
+from data_engine.reasons.kinds import FeedShrunk, Outdated, Unreachable, UpstreamRunning
 from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.folder_poller import FolderPoller
-from data_engine.status.build import HeldFiles
+from data_engine.status.build import HeldFiles, outdated_there, references_changed
 from data_engine.status.record import ServiceFacts
 from data_engine.workspace.machine import machine_id
 
@@ -97,6 +98,8 @@ class Daemon:
         self._stages = StageSweeper(self.ledger, home)
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
+        self._references = References(self.ledger, home.layout)
+        self.changed: Mapping[str, tuple[Outdated, ...]] = {}
         self._held_before: dict[str, int] = {}
         self._shown_before: tuple[object, ...] = ()
         self._stuck_before: frozenset[str] = frozenset()
@@ -159,6 +162,7 @@ class Daemon:
         self.tell()
         self._spawn(self._tick())
         self._spawn(self._look_for_requests())
+        self._spawn(self._look_at_references())
 
     async def close(self, *, kill: bool = False) -> None:
         """End everything: nothing new starts, running work ends by itself, or now with `kill`."""
@@ -245,6 +249,23 @@ class Daemon:
         with suppress(OSError):  # the share is away: the heartbeat tells it
             await self.inbox.look()
 
+    async def _look_at_references(self) -> None:
+        """At the pace of scans, apart from them: a reference may lie on another share."""
+        while not self.is_stopping:
+            began_s = time.monotonic()
+            await self._try(self._look_at_references_once)
+            await asyncio.sleep(max(EVERY_S, 20 * (time.monotonic() - began_s)))
+
+    async def _look_at_references_once(self) -> None:
+        flows = self.flows
+        if self.is_engine_on and self.ownership.can_work():
+            await asyncio.to_thread(self._references.look, flows)
+        rows = await asyncio.to_thread(self._references.outdated, flows)
+        changed = references_changed(await asyncio.to_thread(outdated_there, rows, flows), flows)
+        if changed != self.changed:
+            self.changed = changed
+            self.tell()
+
     async def _tell_tick(self) -> None:
         self.on_tick()
 
@@ -260,7 +281,7 @@ class Daemon:
         if await self.deployer.refresh() or self.triggers.are_outdated:
             self.flows_changed()
         is_owner = self.ownership.is_held
-        flows = [deployed.entry.flow for deployed in self.deployer.flows.values() if deployed.entry.flow is not None]
+        flows = self.flows
         if self.is_engine_on and self._stages.is_due(is_owner=is_owner):
             await asyncio.to_thread(self._stages.sweep, flows, is_owner=is_owner)
         at_rest = self._at_rest()
@@ -422,6 +443,11 @@ class Daemon:
         }
 
     # -- seeing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def flows(self) -> list[Flow]:
+        """The flows that production runs, or else that the modules make."""
+        return [deployed.entry.flow for deployed in self.deployer.flows.values() if deployed.entry.flow is not None]
 
     def planned_flow(self, flow: str) -> PlannedFlow | None:
         """The flow for planning, where production can run it; None for any other."""

@@ -80,6 +80,7 @@ class LiveFacts:
                 held=daemon.held(name),
                 retried=len(retries.get(name, ())),
                 rejected=rejected[name],
+                changed=daemon.changed.get(name, ()),
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, history.others),

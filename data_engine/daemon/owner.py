@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from data_engine.daemon.worker_pool import STOP_REQUESTED
 from data_engine.engine.candidates import candidates, pick_source, pick_to_run, signature_of, startup_sources
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled, params_for
+from data_engine.engine.references import References
 from data_engine.errors import FlowValidationError, OwnedElsewhereError
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
@@ -34,6 +35,7 @@ from data_engine.lease.status import LeaseStatus
 from data_engine.ledger import backfills
 from data_engine.ledger.backfills import BackfillRow, backfill_of, ends_of_slots, ends_of_sources
 from data_engine.ledger.ledger import Ledger
+from data_engine.ledger.references import GoodRun
 from data_engine.model import Backfill, Run, RunAbout, Signature, SourceKey, Switch, utc_text
 from data_engine.notebook.catalog import unknown_flow
 from data_engine.notebook.deploy import not_deployed
@@ -360,7 +362,10 @@ class DaemonOwner:
         await self.daemon.deployer.settled()
         flow = self.good_flow(await self.named(name))
         params = dict(params_for(flow, params))
-        chosen = await asyncio.to_thread(choose, self.daemon.home, flow, wanted)
+        home, outdated = self.daemon.home, list[GoodRun]()
+        if wanted.reprocess == "outdated":
+            outdated = await asyncio.to_thread(outdated_runs, home, name, self.daemon.flows)
+        chosen = await asyncio.to_thread(choose, home, flow, wanted, outdated)
         row = new_row(flow, wanted, chosen, params, by=self.asker.who, backfill_id=self.asker.request_id)
         backfill = replace(backfill_of(row), planned=chosen.planned, known=chosen.known, digest=chosen.digest)
         if is_dry:
@@ -439,19 +444,21 @@ class DaemonOwner:
         return ownership.lease(), text
 
 
-def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
-    """The runs of a backfill, exactly, from the folder and the history.
+def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted, outdated: Sequence[GoodRun] = ()) -> Chosen:
+    """The runs of a backfill, exactly, from the folder and the history; `outdated` are those whose results are.
 
     Raises:
         FlowValidationError: the flow has neither files nor slots, a text is no day, or the folder cannot be read.
     """
     trigger, ledger, name = flow.trigger, home.ledger(), flow.name or ""
     timezone = home.settings().timezone
+    sources = {run.source for run in outdated}
     if isinstance(trigger, Schedule) and has_slots(trigger):
         paths = [None if source.key is None else source.key.path for source in startup_sources(flow)]
         if wanted.where is not None and trigger.source is None:
             raise _no_files(name, "where")
-        return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, timezone, now_s=time.time())
+        slots, now_s = {(run.slot, run.source) for run in outdated}, time.time()
+        return choose_slots(trigger, paths, ends_of_slots(ledger, name), wanted, timezone, now_s=now_s, outdated=slots)
     if trigger is None or trigger.source is None:
         raise FlowValidationError(
             f"{name} has neither files nor slots to run again",
@@ -460,18 +467,25 @@ def choose(home: LocalWorkspace, flow: Flow, wanted: Wanted) -> Chosen:
         )
     zone = zone_of(timezone)  # a schedule with a zone of its own has slots
     if not trigger.source.is_dir():
-        return choose_files({"": signature_of(trigger.source)}, ends_of_sources(ledger, name), wanted, zone)
+        return choose_files({"": signature_of(trigger.source)}, ends_of_sources(ledger, name), wanted, zone, sources)
     if trigger.run_as == "batch":
         for field in ("since", "until", "where"):
             if getattr(wanted, field) is not None:
                 raise _no_files(name, field)
-        return choose_files({"": None}, ends_of_sources(ledger, name), wanted, zone)
+        return choose_files({"": None}, ends_of_sources(ledger, name), wanted, zone, sources)
     files = {portable_text(path): _signature(entry) for path, entry in candidates(flow)}
     if isinstance(trigger, Poll):
         ends = ends_of_states(files, ledger.source_states(name), trigger.source_as_authored or "")
     else:
         ends = ends_of_sources(ledger, name)
-    return choose_files(files, ends, wanted, zone)
+    return choose_files(files, ends, wanted, zone, sources)
+
+
+def outdated_runs(home: LocalWorkspace, flow: str, flows: Sequence[Flow]) -> list[GoodRun]:
+    """The runs of the flow, one of `flows`, whose results are outdated, by a look at its references now."""
+    references = References(home.ledger(), home.layout)
+    references.look(flows, flow)
+    return [row.run for row in references.outdated(flows) if row.run.flow == flow]
 
 
 def new_row(

@@ -16,18 +16,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, noting
+from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, not_logged, noting
 from data_engine.engine.access.interceptors import Interceptors, headings_twice
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import params_text
+from data_engine.engine.references import reference_of
 from data_engine.flow.batch import parquet_rows
 from data_engine.flow.flow import Flow
 from data_engine.flow.rules import CheckResult
 from data_engine.flow.spec import Collect
 from data_engine.formatting import first_few, path_in
 from data_engine.ledger.outputs import Writer, other_writers
-from data_engine.model import FileFacts, RunAbout, RunSpent, SeenSource, StepFinished
+from data_engine.model import FileFacts, Reference, RunAbout, RunSpent, SeenSource, StepFinished
 from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.processes import Usage, forget_peak, memory_bytes, usage
 from data_engine.storage_version import new_databases
@@ -83,7 +84,7 @@ class Recording:
 
     def __init__(self, of: RecordedPass, source: Source, seen: tuple[SeenSource, ...], run_id: str) -> None:
         self._flow, self._source, self._seen, self._home = of.flow, source, seen, of.home
-        self.files = RunFiles(of.ours, f"{of.flow.name} {run_id[:8]}")
+        self.files = RunFiles(of.ours, f"{of.flow.name} {run_id[:8]}", self._is_source)
         self._databases, self._run_id = of.databases, run_id
         self._outputs: dict[str, None] = {}
         self._headings: tuple[str, ...] = ()
@@ -119,8 +120,9 @@ class Recording:
         if text is not None:
             yield text
 
-    def spent(self, checked: Sequence[CheckResult], *, puts_apart: bool) -> RunSpent:
-        """The use, the files and the check results of a run that is over; `puts_apart` where rejected rows are kept."""
+    def spent(self, checked: Sequence[CheckResult], *, puts_apart: bool, is_good: bool) -> RunSpent:
+        """The use, the files and the check results of a run that is over; `puts_apart` where rejected rows are kept. A run that
+        `is_good` has its references, too."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)
         files = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
@@ -132,7 +134,36 @@ class Recording:
             peak = after.peak_bytes if is_of_run else memory_bytes()
         counts = tuple(count for check in checked for count in check.rules)
         rejected = sum(check.rejected or 0 for check in checked) if puts_apart else None
-        return RunSpent(inputs, more_inputs, files, max(0, len(outputs) - MOST_FILES), peak, cpu_s, counts, rejected)
+        more_outputs, references = max(0, len(outputs) - MOST_FILES), self._references() if is_good else ()
+        return RunSpent(inputs, more_inputs, files, more_outputs, peak, cpu_s, counts, rejected, references=references)
+
+    def _is_source(self, path: str) -> bool:
+        """Whether the run takes the file as a source: its own one, those of its batch, and what a `collect` takes; or it is config."""
+        source, config = self._source, self._home.layout.config_dir
+        if path == str(source.path) or path.startswith(f"{config}{os.sep}"):
+            return True
+        root = source.root
+        if source.path is None and root is not None and path.startswith(lead := os.path.join(root, "")):
+            return path[len(lead) :].replace(os.sep, "/") in self._names
+        return any(_takes(step, _folder(step, root or Path()), Path(path).as_posix()) for step in self._collects)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(source.key.path for source in self._seen)
+
+    @cached_property
+    def _collects(self) -> list[Collect]:
+        return [step.fn for step in self._flow.steps if isinstance(step.fn, Collect)]
+
+    def _references(self) -> tuple[Reference, ...]:
+        outputs = set(self._outputs)
+        with not_logged():
+            found = [
+                reference_of(path, facts.st_size, facts.st_mtime_ns)
+                for path, facts in list(self.files.references.items())
+                if path not in outputs
+            ]
+        return tuple(reference for reference in found if reference is not None)
 
     def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
         inputs: dict[str, FileFacts] = {}

@@ -439,7 +439,11 @@ class _Run:
             return
         is_due_again = why is not None and why.kind == "target_changed"
         puts_apart = status == "success" and self.quarantine is not None
-        spent = None if self.recording is None else self.recording.spent(self.control.checked, puts_apart=puts_apart)
+        spent = (
+            None
+            if self.recording is None
+            else self.recording.spent(self.control.checked, puts_apart=puts_apart, is_good=status == "success")
+        )
         settles = () if is_due_again else self.settles
         if spent is not None and status == "success" and self.taken_in:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}

@@ -231,6 +231,20 @@ def _is_file(row: list[Any]) -> bool:
     return all(number is None or (type(number) is int and -(2**63) <= number < 2**63) for number in row[1:])
 
 
+def _is_references(value: str) -> bool:
+    """A text of `rows.references_as_text`."""
+    rows = _json_of(value)
+    return isinstance(rows, list) and all(isinstance(row, list) and _is_reference(row) for row in rows)
+
+
+def _is_reference(row: list[Any]) -> bool:
+    if len(row) != 4 or not isinstance(row[0], str) or not _is_path(row[0]):
+        return False
+    return _is_mark(row[1:3]) and (
+        row[3] is None or (isinstance(row[3], str) and _SHA256.fullmatch(row[3]) is not None)
+    )
+
+
 def _is_publication(value: str) -> bool:
     """A text of `rows.publication_as_text`: names that stay inside the mirror, which is one folder's name."""
     parts = _json_of(value, LONGEST_SEEN)
@@ -272,8 +286,8 @@ _NAMES: dict[Callable[[Any], bool], str] = {
     " trigger_detail run_by decided_by machine note git_commit asked_by file_owner answer mirror watches edited",
     _is_object: "asked detail params",
     _is_list: "cells helpers config run_ids distributions",
-    _is_path: "source_path output_path",
-    _is_word: "trigger_kind environment python",
+    _is_path: "source_path output_path reference_path",
+    _is_word: "trigger_kind environment python reads",
     _is_files: "inputs outputs",
     _is_set: "set_id digest",
     (0, 1).__contains__: "is_closed is_as_scheduled git_dirty",
@@ -285,6 +299,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
     "publication": _is_publication,
+    "files": _is_references,
     "feed": lambda value: _is_feed(_json_of(value)),
     "compared": lambda value: is_compared(_json_of(value)),
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,
@@ -301,11 +316,17 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "schedule_slots": {"run_id": lambda value: value == "" or _is_id(value)},  # "" was served without any run
     "environments": {"digest": _is_word},
+    "read_sets": {"digest": _is_word},
     "backfills": {
         "kind": ("files", "slots").__contains__,
         "state": ("running", "done", "stopped").__contains__,
     },
     "backfill_items": {"number": _is_count},
     "troubles": {"kind": _is_word},
+    "reference_files": {"content_hash": lambda value: _SHA256.fullmatch(value) is not None},
 }
-_TOGETHER = {"logs": [("run_id", "line_no")], "file_state": [("success_size_bytes", "success_mtime_ns")]}
+_TOGETHER = {
+    "logs": [("run_id", "line_no")],
+    "file_state": [("success_size_bytes", "success_mtime_ns")],
+    "reference_files": [("size_bytes", "mtime_ns")],
+}

@@ -335,7 +335,33 @@ CREATE INDEX runs_with_feed ON runs (flow_name, source_root, finished_at_utc) WH
 CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) WHERE success_content_hash IS NOT NULL;
 """
 
-MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN}
+_OUTDATED = """
+-- What a good run read beside its source, each set of versions once, and how such files were when somebody looked at them last
+ALTER TABLE runs ADD COLUMN reads TEXT;
+CREATE INDEX runs_with_reads ON runs (flow_name) WHERE reads IS NOT NULL;
+CREATE INDEX runs_newest_good ON runs (flow_name, source_root, source_key, scheduled_for, finished_at_utc) WHERE status = 'success';
+CREATE TABLE read_sets (
+    digest TEXT PRIMARY KEY NOT NULL,
+    files TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX read_sets_by_rev ON read_sets (rev) WHERE rev > 0;
+CREATE TABLE reference_files (
+    reference_path TEXT PRIMARY KEY NOT NULL,
+    size_bytes INTEGER,
+    mtime_ns INTEGER,
+    content_hash TEXT,
+    at_utc TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX reference_files_by_rev ON reference_files (rev) WHERE rev > 0;
+"""
+
+MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 19: _OUTDATED}
 """The script that leads to each version, ascending: from no file to the first, from each to the following; `PRAGMA user_version` says
 where a file is."""
 

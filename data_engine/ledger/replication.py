@@ -52,8 +52,9 @@ _LONG_TEXTS = {
     "requests": ("answer",),
     "backfills": ("asked", "params"),
     "troubles": ("detail",),
+    "read_sets": ("files",),
 }
-_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail")
+_JSON_TEXTS = ("started_seen", "cause_data", "params", "inputs", "outputs", "publication", "asked", "detail", "files")
 _BATCH_CHARS = 16_000_000
 _MOST_CHARS = 100_000_000
 """The most characters of the long texts of one segment: what one transaction of the ledger has written cannot be published in parts."""
@@ -372,10 +373,12 @@ def _newest(table: str, columns: Sequence[Sequence[Any]]) -> str | None:
 
 def _change_paths(table: str, columns: list[Any], translate: Callable[[str], str]) -> None:
     for at, name in enumerate(TABLES[table].columns):
-        if name in ("source_path", "output_path"):
+        if name in ("source_path", "output_path", "reference_path"):
             columns[at] = [path and translate(path) for path in columns[at]]
         elif table == "runs" and name in ("inputs", "outputs"):
             columns[at] = [text and _with_paths(text, translate) for text in columns[at]]
+        elif table == "read_sets" and name == "files":
+            columns[at] = [text and _translated(text, translate) for text in columns[at]]
 
 
 def _with_paths(text: str, translate: Callable[[str], str]) -> str:
@@ -383,6 +386,11 @@ def _with_paths(text: str, translate: Callable[[str], str]) -> str:
     content = json.loads(text)
     files = [[translate(path), *facts] for path, *facts in content["files"]]
     return json.dumps({"files": files, "more": content["more"]}, separators=(",", ":"))
+
+
+def _translated(text: str, translate: Callable[[str], str]) -> str:
+    """References with their paths translated."""
+    return json.dumps([[translate(path), *facts] for path, *facts in json.loads(text)], separators=(",", ":"))
 
 
 def _encoded(table: str, columns: list[Any]) -> bytes:

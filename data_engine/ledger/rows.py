@@ -18,6 +18,7 @@ from data_engine.cause import Cause, cause_from
 from data_engine.model import (
     FileFacts,
     PublishStarted,
+    Reference,
     Run,
     RunCheck,
     RunFile,
@@ -250,6 +251,29 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
         return files, int(packed["more"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote
         return (), 0
+
+
+def references_as_text(references: Sequence[Reference]) -> str:
+    """The references of a run, for a column.
+
+    Example:
+        >>> references_as_text([Reference("/ref/a.csv", 10, 0)])
+        '[["/ref/a.csv",10,0,null]]'
+    """
+    return _to_json(references)
+
+
+def references_of(text: str) -> tuple[Reference, ...]:
+    """The references in a text of `references_as_text`; none where it cannot be read.
+
+    Example:
+        >>> references_of('[["/ref/a.csv",10,0,null]]')[0].size_bytes, references_of("{")
+        (10, ())
+    """
+    try:
+        return tuple(Reference(restored(path), *facts) for path, *facts in json.loads(text))
+    except (ValueError, TypeError, RecursionError):  # what another machine wrote
+        return ()
 
 
 def publication_as_text(event: PublishStarted) -> str | None:

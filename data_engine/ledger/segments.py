@@ -101,7 +101,7 @@ TABLES = {
         "run_id flow_name group_name source_path? source_root? source_key? status started_at_utc finished_at_utc?"
         " elapsed_s? error_text? cause? started_seen? cause_kind? cause_data? trigger_kind? trigger_detail? run_by? params?"
         " deployment_id? git_commit? git_dirty? python? environment? inputs? outputs? peak_memory_bytes? cpu_s?"
-        " scheduled_for? publication? checks? rejected? edited? feed?",
+        " scheduled_for? publication? checks? rejected? edited? feed? reads?",
     ),
     "step_runs": _table(
         "run_id step_index",
@@ -143,6 +143,8 @@ TABLES = {
         "flow_name kind step error_type cell since_utc detail told_at_utc? message_id? digest_until_utc? recovered_at_utc?"
         " is_closed again at_utc",
     ),
+    "read_sets": _table("digest", "digest files"),
+    "reference_files": _table("reference_path", "reference_path size_bytes? mtime_ns? content_hash? at_utc"),
 }
 """Every table that travels with the workspace; a column with a question mark may hold None."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
 from fnmatch import fnmatchcase
@@ -25,7 +25,7 @@ from data_engine.planning.slots import slots_of
 from data_engine.record import frozen
 from data_engine.suggestions import nearest_files
 
-Reprocess: TypeAlias = Literal["failed", "missing", "all"]
+Reprocess: TypeAlias = Literal["failed", "missing", "outdated", "all"]
 MOST_RUNS = 100_000
 """The most runs of one backfill."""
 
@@ -55,7 +55,7 @@ class Wanted:
             raise FlowValidationError(
                 f"reprocess cannot be {self.reprocess!r}",
                 where="backfill(reprocess=...)",
-                fix='give "failed" (held, or the last run failed), "missing" (no success) or "all"',
+                fix='give "failed" (held, or the last run failed), "missing" (no success), "outdated" (what it read has changed) or "all"',
             )
 
 
@@ -83,14 +83,20 @@ def has_slots(trigger: Trigger) -> bool:
     return isinstance(trigger, Schedule) and trigger.interval_seconds is None
 
 
+def is_backfilled(trigger: Trigger | None) -> bool:
+    """Whether a flow with this trigger has slots or files that a backfill can run again."""
+    return trigger is not None and (has_slots(trigger) or trigger.source is not None)
+
+
 def choose_files(
     files: Mapping[str, Signature | None],
     ends: Mapping[str, LastEnd],
     wanted: Wanted,
     zone: tzinfo,
+    outdated: Set[str | None] = frozenset(),
 ) -> Chosen:
     """The files of the range to run again: of `files`, by their paths inside the folder (None: it is gone). `ends` has the end of the
-    last run of each that counts.
+    last run of each that counts, `outdated` those whose outputs are.
 
     Example:
         >>> from data_engine.planning.slots import zone_of
@@ -111,7 +117,7 @@ def choose_files(
         return (since_s is None or at_s >= since_s) and (until_s is None or at_s <= until_s)
 
     runs = [PlannedRun(path) for path, signature in files.items() if is_in(path, signature)]
-    chosen = _chosen("files", runs, wanted, lambda run: ends.get(run.source or ""))
+    chosen = _chosen("files", runs, wanted, lambda run: ends.get(run.source or ""), lambda run: run.source in outdated)
     return chosen if runs else replace(chosen, nearest=nearest(list(files), wanted.where))
 
 
@@ -141,8 +147,10 @@ def choose_slots(
     timezone: str | None,
     *,
     now_s: float,
+    outdated: Set[tuple[str | None, str | None]] = frozenset(),
 ) -> Chosen:
-    """The slots of the range to run again, each for every source; none that is still to come.
+    """The slots of the range to run again, each for every source; none that is still to come. `outdated` are the slots and sources whose
+    outputs are; a result without a slot is made again by the newest one.
 
     Raises:
         FlowValidationError: there are too many, or nothing says with which to begin.
@@ -161,7 +169,7 @@ def choose_slots(
     until_s = now_s if until_s is None else min(until_s, now_s)
     if since_s is None:
         first = min((slot for slot, _ in ends), default=None)
-        if first is None or wanted.reprocess != "failed":
+        if first is None or wanted.reprocess not in ("failed", "outdated"):
             raise FlowValidationError(
                 "a schedule has no first slot, so the range needs a first day",
                 where="backfill(since=...)",
@@ -179,7 +187,13 @@ def choose_slots(
         slot = run.scheduled_for or ""
         return ends.get((slot, run.source)) or ends.get((slot, None))
 
-    chosen = _chosen("slots", planned, wanted, end_of)
+    last = utc_text(slots[-1]) if slots else None
+
+    def is_outdated(run: PlannedRun) -> bool:
+        at_slot = {run.scheduled_for, None} if run.scheduled_for == last else {run.scheduled_for}
+        return any((slot, run.source) in outdated for slot in at_slot)
+
+    chosen = _chosen("slots", planned, wanted, end_of, is_outdated)
     return chosen if names else replace(chosen, nearest=nearest([source or "" for source in sources], wanted.where))
 
 
@@ -273,6 +287,7 @@ def _chosen(
     runs: Sequence[PlannedRun],
     wanted: Wanted,
     end_of: Callable[[PlannedRun], LastEnd | None],
+    is_outdated: Callable[[PlannedRun], bool],
 ) -> Chosen:
     ends = [(run, end_of(run)) for run in runs]
     by_choice: dict[str, list[PlannedRun]] = {
@@ -280,6 +295,8 @@ def _chosen(
         "missing": [run for run, end in ends if end is None or not end.has_success],
         "failed": [run for run, end in ends if end is not None and end.status in HELD_STATUSES],
     }
+    if wanted.reprocess == "outdated":  # else nobody has looked
+        by_choice["outdated"] = [run for run in runs if is_outdated(run)]
     planned = by_choice[wanted.reprocess]
     _refuse_too_many(len(planned))
     return Chosen(kind, tuple(planned), {name: len(part) for name, part in by_choice.items()})

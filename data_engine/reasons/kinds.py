@@ -710,6 +710,20 @@ class LastRunWarned(Reason):
     run_id: str
 
 
+@reason("outdated", remedies.outdated_text, remedies.outdated, DOUBTFUL)
+class Outdated(Reason):
+    """So many `outputs`, or the `output` of a run, were made before the reference at `path` "changed" or was "gone", which is its
+    `state`, or with it "as_read". A flow without files and slots is run again `by_hand`."""
+
+    path: str
+    outputs: int = 1
+    state: str = "changed"
+    by_hand: bool = False
+    run_id: str | None = None
+    at_utc: str | None = None
+    output: str | None = None
+
+
 @reason("more", "and {count:,} more[: ask for one by {by}]")
 class More(Reason):
     """The `count` of sources, or of rows of a table, that are not listed."""

@@ -8,7 +8,7 @@ from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias, TypeVar, dataclass_transform
 
-from data_engine.formatting import cli_line, clock_text, time_text, zoned_text
+from data_engine.formatting import cli_line, clock_text, plural, time_text, zoned_text
 from data_engine.marks import IDLE, Look, Mark
 from data_engine.record import Record, frozen
 
@@ -19,7 +19,17 @@ FLOW_GONE = ("undeployed",)
 """The block of a flow that is neither in production nor a notebook any more."""
 
 DEPEND = frozenset(
-    ("held", "held_slot", "retry_later", "done", "disabled", "engine_off", "last_run_failed", "last_written")
+    (
+        "held",
+        "held_slot",
+        "retry_later",
+        "done",
+        "disabled",
+        "engine_off",
+        "last_run_failed",
+        "last_written",
+        "outdated",
+    )
 )
 """The kinds of reasons whose remedy depends on what else keeps the flow from running."""
 
@@ -156,6 +166,34 @@ def slots_passed(facts: RemedyFacts) -> str:
     since, until = facts.why.days
     words = ("--since", since, "--until", until, "--reprocess", "missing")
     return f"`{facts.on_flow('backfill', *words)}` runs them"
+
+
+def outdated_text(why: Any) -> str:
+    """How many outputs were made before a reference changed; of one run which it was.
+
+    Example:
+        >>> from data_engine.reasons.kinds import Outdated
+        >>> Outdated("/ref/rates.csv", 9).text, Outdated("/ref/rates.csv", 1, "as_read").text
+        ('rates.csv has changed since 9 outputs were made', '1 output was made with rates.csv as it is now')
+    """
+    name = why.path.replace("\\", "/").rpartition("/")[2]
+    if why.run_id is not None:
+        made = filled("was made by run {run_id:id} on {at_utc:time}", why)
+        return f"{why.output or 'its result'} {made}, before {name} {'was gone' if why.state == 'gone' else 'changed'}"
+    made = f"{plural(why.outputs, 'output')} {'was' if why.outputs == 1 else 'were'} made"
+    if why.state == "as_read":
+        return f"{made} with {name} as it is now"
+    return f"{name} {'is gone' if why.state == 'gone' else 'has changed'} since {made}"
+
+
+def outdated(facts: RemedyFacts) -> str | None:
+    """The command that makes the outputs again."""
+    why = facts.why
+    if why.state == "as_read":
+        return None
+    back = "put it back, or correct the flow; then " if why.state == "gone" else ""
+    again = facts.on_flow(facts.run_verb) if why.by_hand else facts.on_flow("backfill", "--reprocess", "outdated")
+    return f"{back}`{again}` makes {'it' if why.outputs == 1 else 'them'} again"
 
 
 def end_run(facts: RemedyFacts) -> str | None:

@@ -19,6 +19,7 @@ from data_engine.model import (
     BAD_ENDS,
     ActiveRun,
     Backfill,
+    Reference,
     Run,
     SourceKey,
     SourceState,
@@ -27,6 +28,7 @@ from data_engine.model import (
 )
 from data_engine.notebook.catalog import CatalogEntry, clock_zone, trigger_here
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
+from data_engine.planning.backfill import is_backfilled
 from data_engine.planning.due import (
     PlannedFlow,
     SeenFile,
@@ -37,6 +39,7 @@ from data_engine.planning.due import (
     why_blocked,
     why_no_candidate,
 )
+from data_engine.planning.outdated import OutdatedRun
 from data_engine.reasons.kinds import (
     Broken,
     DaemonSilent,
@@ -53,6 +56,7 @@ from data_engine.reasons.kinds import (
     Looks,
     NotDeployed,
     NotYet,
+    Outdated,
     Overlong,
     OwnedElsewhere,
     Unreachable,
@@ -204,6 +208,7 @@ def _flow(facts: FlowFacts, context: _FlowContext) -> FlowStatus:
         disabled=disabled_by(facts.switch),
         retried=facts.retried,
         rejected=facts.rejected,
+        changed=facts.changed,
     )
 
 
@@ -262,7 +267,8 @@ class FlowFacts:
     are tried again later; `why` is planning's last reason for the whole flow; `waiting` is why work that could start does not.
     Until it `is_read` only the file is known. `cadence` is how often its folder is scanned, where that is rarer than its interval.
     `switch` is the last decision whether it runs by itself, `expected` how it meets its expectations, `timezone` that of the
-    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now.
+    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now. `changed` are the
+    references that have changed since outputs were made.
     """
 
     entry: CatalogEntry
@@ -280,6 +286,7 @@ class FlowFacts:
     warnings: int = 0
     retried: int = 0
     rejected: int = 0
+    changed: tuple[Outdated, ...] = ()
 
     @property
     def is_enabled(self) -> bool:
@@ -502,6 +509,31 @@ def rejected_by_flow(rejected: Mapping[tuple[str, str], int], gone: Collection[t
     for source, rows in rejected.items():
         counts[source[0]] += 0 if source in gone else rows
     return counts
+
+
+def outdated_there(rows: Sequence[OutdatedRun], flows: Sequence[Flow]) -> list[OutdatedRun]:
+    """Those whose sources are there: of a source that is gone nothing can be made again. Takes a drive's time, where there are any."""
+    if not rows:
+        return []
+    from data_engine.engine.left_behind import gone_sources
+
+    gone = gone_sources({(row.run.flow, row.run.source) for row in rows}, flows)
+    return [row for row in rows if (row.run.flow, row.run.source) not in gone]
+
+
+def references_changed(rows: Iterable[OutdatedRun], flows: Iterable[Flow]) -> dict[str, tuple[Outdated, ...]]:
+    """The references of each flow that have changed since outputs were made, the one of most outputs first."""
+    counts: dict[str, Counter[Reference]] = {}
+    for row in rows:
+        counts.setdefault(row.run.flow, Counter()).update(dict.fromkeys(row.references, row.count))
+    by_hand = {flow.name or "" for flow in flows if not is_backfilled(flow.trigger)}
+    return {
+        flow: tuple(
+            Outdated(file.path, outputs, "gone" if file.size_bytes is None else "changed", flow in by_hand)
+            for file, outputs in count.most_common()
+        )
+        for flow, count in counts.items()
+    }
 
 
 class OthersSeen:

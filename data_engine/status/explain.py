@@ -18,6 +18,7 @@ from typing import ClassVar, get_args
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import boot_clock
 from data_engine.engine.candidates import names_there
+from data_engine.engine.references import References
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll, Schedule
@@ -57,6 +58,7 @@ from data_engine.reasons.kinds import (
     NotListed,
     NotLookedAt,
     NotYet,
+    Outdated,
     OwnOutput,
     Requested,
     RetryLater,
@@ -74,7 +76,15 @@ from data_engine.reasons.kinds import (
 from data_engine.reasons.remedies import DEPEND, FLOW_GONE, Reason, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.scheduler.folder_poller import FolderPoller, KnownSources
-from data_engine.status.build import FactSource, FlowFacts, WorkspaceFacts, blocked_by, flow_status
+from data_engine.status.build import (
+    FactSource,
+    FlowFacts,
+    WorkspaceFacts,
+    blocked_by,
+    flow_status,
+    outdated_there,
+    references_changed,
+)
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
 from data_engine.status.places import gone_outputs, gone_text, last_written, rows_recorded, table_meant
 from data_engine.status.runs import with_text
@@ -229,6 +239,7 @@ def _explained(source: FactSource, facts: WorkspaceFacts, subject: str, file: st
         rows += _with_writers(source, flow, _with_runs(facts, _of_flow(source, facts, flow)))
         is_running = any(run.flow == subject for run in facts.active)
         rows += _of_last_run(flow, is_running=is_running)
+        rows += [Explanation(subject, None, why) for why in flow.changed]
         rows += _of_passed_slots(source, flow, is_busy=is_running or flow.waiting is not None)
         expected = flow_status(facts, flow).expected
         return rows if expected is None else [*rows, Explanation(subject, None, expected)]
@@ -236,6 +247,7 @@ def _explained(source: FactSource, facts: WorkspaceFacts, subject: str, file: st
     for path in () if rows else source.home.ledger().sources_called(subject, file):
         rows += _of_file(source, facts, Path(path), path)
     rows += _of_output(source, facts, subject, file, by_name=not rows)
+    rows += _of_reference(source, facts, subject, file)
     if not rows and (ended := undeployed(history_of(source.home), subject)) is not None:
         rows = [Explanation(subject, None, ended)]
     if not rows:
@@ -265,6 +277,40 @@ def _of_output(
         for row in [] if of is None else _of_file(source, facts, Path(of), of):
             if row.flow == name and isinstance(row.why, _SINCE):
                 yield row
+
+
+def _of_reference(source: FactSource, facts: WorkspaceFacts, subject: str, file: str) -> Iterator[Explanation]:
+    """The outputs that were made before the file, a reference, changed, a row each; else how many were made with it as it is."""
+    flows = [flow.entry.flow for flow in facts.flows if flow.entry.flow is not None]
+    references = References(source.home.ledger(), source.home.layout)
+    rows = outdated_there(references.outdated(flows), flows)
+    read, ending = references.read_by(), f"{os.sep}{os.path.normpath(subject)}"
+    for path in [file] if file in read else [path for path in read if path.endswith(ending)]:
+        bad = [
+            Explanation(
+                run.flow,
+                run.source,
+                Outdated(
+                    path,
+                    1,
+                    "gone" if now.size_bytes is None else "changed",
+                    False,
+                    run.run_id,
+                    run.finished_at_utc,
+                    output,
+                ),
+            )
+            for row in rows
+            for run, now in ((row.run, now) for now in row.references if now.path == path)
+            for output in row.outputs or (None,)
+        ]
+        yield from bad[:MOST_ROWS]
+        if len(bad) > MOST_ROWS:
+            yield Explanation("", None, More(len(bad) - MOST_ROWS, by="its flow"))
+        changed = references_changed(rows, flows)
+        for flow, count in sorted(read[path].items()):
+            why = next((why for why in changed.get(flow, ()) if why.path == path), Outdated(path, count, "as_read"))
+            yield Explanation(flow, None, why)
 
 
 def _of_last_run(flow: FlowFacts, *, is_running: bool) -> Iterator[Explanation]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.engine.references import References
 from data_engine.ledger.deployments import published
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.run_warnings import warnings_of
@@ -28,7 +29,9 @@ from data_engine.status.build import (
     WorkspaceFacts,
     backfills_recent,
     last_runs,
+    outdated_there,
     owned_elsewhere,
+    references_changed,
     rejected_by_flow,
     rejected_now,
     requests_told,
@@ -64,6 +67,8 @@ class OfflineFacts:
         files, flows_here = HeldFiles(ledger), [entry.flow for entry, _ in stands if entry.flow is not None]
         held = files.of(map(PlannedFlow.of, flows_here))
         rejected = rejected_by_flow(rejected_now(ledger), files.gone(flows_here))
+        outdated = References(ledger, home.layout).outdated(flows_here)
+        changed = references_changed(outdated_there(outdated, flows_here), flows_here)
         me = machine_id(home.local.state_root)
         lease = OthersSeen(ledger, me).complete(home.lease())
         elsewhere = owned_elsewhere(lease, me)
@@ -78,6 +83,7 @@ class OfflineFacts:
                 timezone=timezone,
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 rejected=rejected[entry.name],
+                changed=changed.get(entry.name, ()),
             )
             for entry, status in stands
         ]

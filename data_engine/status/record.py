@@ -23,6 +23,7 @@ from data_engine.reasons.kinds import (
     HeldSlot,
     LastRunWarned,
     Late,
+    Outdated,
     read_reason,
 )
 from data_engine.reasons.remedies import Reason
@@ -208,11 +209,12 @@ class FlowStatus(Record):
     a broken edit, or what to do where the module is gone. `warned` counts the warnings of its last run. `tz` is the zone of
     `next_run_utc`, None for this machine's. `expected` is how it meets `Flow.expect`, None without that. `disabled` says who
     disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by
-    themselves; `rejected` rows are kept apart by its checks now.
+    themselves; `rejected` rows are kept apart by its checks now. `changed` are the references that have changed since outputs were
+    made, `outdated` counts these outputs by the path of the reference.
     """
 
-    computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
+    computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit", "outdated")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "changed")
 
     name: str
     group: str | None = None
@@ -233,6 +235,12 @@ class FlowStatus(Record):
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
     retried: int = 0
     rejected: int = 0
+    changed: tuple[Outdated, ...] = field(default=(), metadata={"of": read_reason})
+
+    @property
+    def outdated(self) -> dict[str, int]:
+        """The number of outputs that were made before a reference changed, by its path."""
+        return {why.path: why.outputs for why in self.changed}
 
     @property
     def state(self) -> str:

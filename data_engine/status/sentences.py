@@ -81,6 +81,25 @@ def held_text(flow: FlowStatus) -> str | None:
     return f"{name}: {error}{rest}"
 
 
+_MOST_CHANGED = 2
+
+
+def changed_text(flow: FlowStatus) -> str | None:
+    """Say which references have changed since outputs of the flow were made; None without any.
+
+    Example:
+        >>> from data_engine.reasons.kinds import Outdated
+        >>> changed = [Outdated(f"/ref/{name}.csv", 9) for name in ("products", "rates", "units")]
+        >>> changed_text(FlowStatus("claims", changed=tuple(changed[:1])))
+        'products.csv has changed since 9 outputs were made'
+        >>> changed_text(FlowStatus("claims", changed=tuple(changed)))[-64:]
+        'rates.csv has changed since 9 outputs were made; 1 more file has'
+    """
+    left = len(flow.changed) - _MOST_CHANGED
+    more = [f"{plural(left, 'more file has', 'more files have')}"] if left > 0 else []
+    return "; ".join([*(why.text for why in flow.changed[:_MOST_CHANGED]), *more]) or None
+
+
 def undeployed_text(flow: str) -> str:
     """Say that a flow was undeployed, and what lets it run again."""
     again = cli_line("rollback", flow)
@@ -256,8 +275,11 @@ def nothing_text(shown: Backfill) -> str:
         what = "no file" if shown.kind == "files" else "nothing"
         return f"Nothing to run: {what} is in the range{f', {by}' if by else ''}."
     words = f"Nothing to run: {counts['all']:,} in the range{f', {by}' if by else ''};"
-    words += " each has succeeded." if shown.reprocess == "missing" else " none failed in its last run or is held."
+    words += _NONE.get(shown.reprocess, " none failed in its last run or is held.")
     return " ".join([words, *other_text(shown)])
+
+
+_NONE = {"missing": " each has succeeded.", "outdated": " what its runs read has not changed since."}
 
 
 def range_text(shown: Backfill) -> str:

@@ -35,7 +35,9 @@ def backfill(
     until: Annotated[str | None, Option(help_of(StartBackfill, "until"), "D")] = None,
     where: Annotated[str | None, Option(help_of(StartBackfill, "where"), "GLOB")] = None,
     param: Params = None,
-    reprocess: Annotated[Reprocess, Option(help_of(StartBackfill, "reprocess"), "failed|missing|all")] = "failed",
+    reprocess: Annotated[
+        Reprocess, Option(help_of(StartBackfill, "reprocess"), "failed|missing|outdated|all")
+    ] = "failed",
     yes: Annotated[bool, Option("Do not ask.")] = False,
     status: Annotated[bool, Option("Show the progress of all backfills, or of the one with this ID.")] = False,
     stop: Annotated[bool, Option("End the backfill ID: no more of its runs begin.")] = False,

@@ -22,7 +22,7 @@ from data_engine.reasons.kinds import DaemonSilent, Expected, Unreachable
 from data_engine.reasons.remedies import SILENT_FIX, remedy_of
 from data_engine.record import Record, frozen
 from data_engine.status.record import ClusterFacts, EngineFacts, FlowStatus, WorkspaceStatus
-from data_engine.status.sentences import GOES_ON, told_once, undelivered_text
+from data_engine.status.sentences import GOES_ON, changed_text, told_once, undelivered_text
 from data_engine.status.troubles import Known, TroubleLine, has_recovered, troubles_of
 
 _MARKS = {
@@ -58,6 +58,7 @@ class PanelFlow(FlowStatus):
         "is_failing",
         "last_mark",
         "expected_text",
+        "changed_text",
     )
 
     buttons: Mapping[str, WhyNot] = field(default_factory=dict)
@@ -94,6 +95,11 @@ class PanelFlow(FlowStatus):
         if isinstance(expected, Expected):
             return f"due by {clock_text(expected.due_utc, expected.tz)}"
         return None if expected is None else expected.text
+
+    @property
+    def changed_text(self) -> str | None:
+        """The references that have changed since its outputs were made, in words."""
+        return changed_text(self)
 
 
 @frozen

@@ -11,7 +11,7 @@ import { button, errorBox, whyNot } from "./pieces.js";
 const SHOWN = 12;
 const BY_NAME = "To choose by name: Files, such as *2026-12*.";
 /** @type {[string, string][]} */
-const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["all", "all"]];
+const CHOICES = [["failed", "failed or held"], ["missing", "never succeeded"], ["outdated", "outdated: what they read has changed"], ["all", "all"]];
 
 /**
  * How far the flow's backfill is, and what can be done with it.
@@ -98,7 +98,7 @@ function range(form, change, name, label) {
  * @param {BackfillForm} form
  * @param {PanelFlow} row
  */
-function planned(shown, { since, until, where }, row) {
+function planned(shown, { since, until, where, reprocess }, row) {
   const known = shown.known || { all: 0, failed: 0, missing: 0 };
   const more = shown.total - SHOWN;
   const isByDay = !known.all && (since || until) && !where && row.mode !== "schedule";
@@ -106,6 +106,7 @@ function planned(shown, { since, until, where }, row) {
   return h("div", { key: "planned", role: "status" },
     h("p", { class: "de-hint" }, shown.total
       ? `${shown.total.toLocaleString("en")} of ${known.all.toLocaleString("en")} in the range:`
+      : reprocess === "outdated" ? "Nothing to run: what its runs read has not changed since."
       : `Nothing to run: ${known.all.toLocaleString("en")} in the range, ${known.failed.toLocaleString("en")} failed, ${known.missing.toLocaleString("en")} never succeeded.`),
     isByDay ? h("p", { class: "de-hint" }, `No file changed in these days. To choose by name, leave From and To empty and write *${name}* into Files.`) : null,
     h("ul", { class: "de-plain" }, (shown.planned || []).slice(0, SHOWN).map((one, index) => h("li", { key: String(index) },
@@ -148,6 +149,17 @@ async function begin(app, row) {
     app.set({ backfill: null });
     app.say({ result: answer.result.said });
   }
+}
+
+/**
+ * Opens the form with what is outdated, and shows what would run.
+ *
+ * @param {Panel} app
+ * @param {PanelFlow} row
+ */
+export function makeAgain(app, row) {
+  app.set({ showParams: false, isDisabling: false, backfill: { ...freshForm(), reprocess: "outdated" } });
+  app.during("b backfill show", show(app, row));
 }
 
 /** @returns {BackfillForm} */

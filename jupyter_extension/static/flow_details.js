@@ -1,7 +1,7 @@
 // One flow in detail: what it does now, what can be done with it, why it fails, and the four tabs that say more.
 
 import { end, run } from "./actions.js";
-import { backfillForm, backfillLine, freshForm } from "./backfill.js";
+import { backfillForm, backfillLine, freshForm, makeAgain } from "./backfill.js";
 import { h } from "./dom.js";
 import { filesTable, lookAtHeld } from "./files.js";
 import { codePart, deployButton, stepsTable } from "./flow_parts.js";
@@ -57,6 +57,7 @@ export function flowDetails(app, selected) {
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
     failed,
+    outdated(app, row),
     section === "code" && tellsOfItself(row) ? null : row.edit ? editLine(app, row, row.edit) : isDraft(row) ? draftLine(app, row) : null,
     tabs(app, "section", sections.map(([name, label]) => [name, label]), section, (name) => countOf(app, details, name)),
     sectionPart(app, details, row, sections.find(([name]) => name === section) || sections[0]));
@@ -135,6 +136,25 @@ function shrunk(app, row) {
       h("div", null, row.reason || ""),
       h("div", { class: "de-line de-wrap" },
         button(app, "accept", "Accept", row.buttons.accept, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm: "Really run it with the sources that are there?" }))));
+}
+
+/**
+ * The references that have changed since outputs were made, and the button that makes these again.
+ *
+ * @param {Panel} app
+ * @param {PanelFlow} row
+ */
+function outdated(app, row) {
+  const [first] = row.changed || [];
+  if (!first) return null;
+  return h("div", { class: "de-note", key: "outdated" },
+    icon({ shape: "triangle", tone: "warn" }),
+    h("div", { class: "de-grow" },
+      h("div", null, row.changed_text || ""),
+      h("div", { class: "de-line de-wrap" },
+        first.by_hand
+          ? button(app, "again", "Make them again", row.buttons.run, () => run(app, row.name, null, typedParams(app, row.name)), { small: true })
+          : button(app, "again", "Make them again…", row.buttons.backfill, () => makeAgain(app, row), { small: true }))));
 }
 
 /**

@@ -184,6 +184,7 @@ export function secondText(row, active) {
     parts.unshift(`next ${row.tz && row.trigger.endsWith(row.tz) ? next.replace(` ${row.tz}`, "") : next}`); // the rest may be cut
   }
   else if (row.reason && row.mode !== "manual" && !isPlainDraft(row)) parts.push(row.reason);
+  if (row.changed_text) parts.unshift(row.changed_text);
   if (row.expected && row.expected.kind !== "expected") parts.unshift(row.expected_text || "");
   else if (row.expected) parts.push(expectedText(row));
   return parts.filter(Boolean).join(" · ");

@@ -100,11 +100,13 @@ export interface PanelFlow {
   reason: string | null;
   deployment: string;
   edit: string | null;
+  outdated: Record<string, number>;
   mark: Mark;
   state_text: string;
   is_failing: boolean;
   last_mark: Mark | null;
   expected_text: string | null;
+  changed_text: string | null;
   name: string;
   group: string | null;
   title: string;
@@ -124,6 +126,7 @@ export interface PanelFlow {
   disabled?: Why | null;
   retried?: number;
   rejected: number;
+  changed?: Why[];
   buttons: Record<string, string | null>;
   waits: string;
   backfill: Backfill | null;

@@ -15,6 +15,7 @@ from data_engine.ledger.segments import TABLES, encode
 T0, T1 = "2026-01-01T00:00:00.000000+00:00", "2026-01-01T00:00:01.500000+00:00"
 
 FILES = '{"files":[["in/a.csv",10,7,null],["/data/b.parquet",null,null,3]],"more":2}'
+REFERENCES = '[["ref/a.csv",10,7,"' + "ab" * 32 + '"],["/data/b.csv",10,7,null]]'
 PUBLICATION = '["out",[["a.csv",5,7,null,null]],null,null]'
 COMPARED = '{"at_utc":"","differences":["`RATES` is 1 here, 2 in production"],"changed":[3]}'
 ABOUT = (
@@ -30,6 +31,7 @@ ABOUT = (
         3,
         "cell 3",
         '{"sources .csv":10}',
+        "0c25ce2754dc3761",
     ),
 )
 """How a run began and what it took."""
@@ -81,6 +83,8 @@ GOOD: dict[str, tuple[Any, ...]] = {
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
     "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),
+    "read_sets": ("0c25ce2754dc3761", REFERENCES, 1, 5),
+    "reference_files": ("ref/a.csv", 10, 7, "ab" * 32, T0, 1, 5),
     "backfills": (
         *("b1", "claims", "slots", '{"since":"2026-03"}', '{"days":3}', 1, "anna@ANNA-PC", T0, "running", 0, 31, 4, 1),
         *(1, 5),
@@ -107,7 +111,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, None, None, 1, 5),
 )
 
 

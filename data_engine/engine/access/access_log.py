@@ -19,7 +19,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -374,24 +374,43 @@ _OPENED = ("content", "database", "tree")
 class RunFiles(ReadLog):
     """The files that the run of the name `whose` opens: `read` in the order of opening. Those below `ours` are Data Engine's own.
 
-    `appended` are the files that were opened to write behind what they hold.
+    `appended` are the files that were opened to write behind what they hold. `references` are the first of those that are read and
+    no `is_source`, nor made by the run, as they were then.
     """
 
-    def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
+    def __init__(
+        self, ours: tuple[str, ...] = (), whose: str = "", is_source: Callable[[str], bool] = lambda path: False
+    ) -> None:
         super().__init__()
         self.read: dict[str, None] = {}
         self.appended: set[str] = set()
+        self.references: dict[str, os.stat_result] = {}
         self.whose = whose
-        self._ours = ours
+        self._ours, self._is_source, self._made = ours, is_source, set[str]()
 
     def note(self, kind: Kind, path: str) -> None:
         """Keep a file that is about to be opened."""
-        if kind in _OPENED and len(self.read) < _MOST_KNOWN and not path.startswith((*self._ours, *library_folders())):
-            self.read.setdefault(path)
+        is_new = path not in self.read and len(self.read) < _MOST_KNOWN
+        if kind not in _OPENED or not is_new or path.startswith((*self._ours, *library_folders())):
+            return
+        self.read[path] = None
+        if kind == "content" and len(self.references) < MOST_FILES and path not in self._made:
+            if self._is_source(path):
+                return
+            with suppress(OSError, ValueError):
+                facts = _stat(path)
+                if stat.S_ISREG(facts.st_mode):
+                    self.references[path] = facts
 
     def append(self, path: str) -> None:
         """Keep a file that is appended to, apart from those that are read."""
         self.appended.add(path)
+        self.wrote(path)
+
+    def wrote(self, path: str) -> None:
+        """Note that the run makes this file itself."""
+        self._made.add(path)
+        self.references.pop(path, None)
 
 
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
