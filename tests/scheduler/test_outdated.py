@@ -10,7 +10,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 
 from data_engine import Flow
 from data_engine.engine.references import References
@@ -20,6 +20,7 @@ from data_engine.model import Reference, RunFinished, RunSpent, RunStarted, Sour
 from data_engine.notebook.mirror_warnings import Folders
 from data_engine.planning.outdated import current, looked, not_references, outdated
 from data_engine.workspace.layout import WorkspaceLayout
+from tests.support import examples
 
 UNITS = ("a.csv", "b.csv", "c.csv")
 DEEDS = st.one_of(
@@ -83,6 +84,7 @@ class World:
 
 
 @given(st.lists(DEEDS, max_size=30))
+@settings(max_examples=examples(200))
 def test_after_a_look_those_are_outdated_whose_run_has_read_another_content(deeds: list[tuple[str, Any]]) -> None:
     """Whatever was written, touched, reverted, removed and run meanwhile."""
     world = World()
@@ -96,6 +98,8 @@ def test_after_a_look_those_are_outdated_whose_run_has_read_another_content(deed
 
 
 @given(st.lists(DEEDS, max_size=30), st.sampled_from(UNITS))
+@example([("run", "a.csv"), ("write", 1), ("look", None), ("write", 2)], "a.csv")
+@settings(max_examples=examples(200))
 def test_what_was_run_a_moment_ago_is_never_outdated(deeds: list[tuple[str, Any]], unit: str) -> None:
     """Also before somebody has looked, as where no engine is on."""
     world = World()
