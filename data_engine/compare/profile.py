@@ -42,8 +42,7 @@ class Frequent(Record):
 class ColumnProfile(Record):
     """What a column holds. Nulls and NaN are counted apart, and are in none of the other facts.
 
-    `distinct` is None where values of the type are not counted, and `note` says so; it `is_estimated`, within a few hundredths, where there are
-    more than some thousands in many rows. `mean` is there for numbers and durations, of the finite
+    `distinct` is None where values of the type are not counted, and `note` says so. `mean` is there for numbers and durations, of the finite
     ones. `histogram` has the number of rows in each of 20 equal parts between the smallest and the largest finite value, for numbers and times;
     else it is empty. Of a long text both ends are kept.
     """
@@ -53,7 +52,6 @@ class ColumnProfile(Record):
     nulls: int = 0
     nans: int = 0
     distinct: int | None = None
-    is_estimated: bool = False
     smallest: Any = None
     largest: Any = None
     mean: Any = None
@@ -66,8 +64,8 @@ class ColumnProfile(Record):
 class Profile(Displayable, Record):
     """The profile of a frame: how many `rows` and `columns` it has, and the first 200 columns each with what it holds.
 
-    Frequent values are at most five, the most frequent first, each counted in all rows. Where distinct values are estimated, they are looked
-    for among 20,000 rows: of many values that are about as frequent as each other, others may be a little more frequent.
+    Frequent values are at most five, the most frequent first, each counted in all rows. In many rows with many values they are looked for
+    among 20,000 rows: of many values that are about as frequent as each other, others may be a little more frequent.
 
     Example:
         >>> import polars as pl
@@ -130,9 +128,9 @@ def _measured(frame: pl.DataFrame) -> tuple[int, list[dict[str, Any]]]:
     sample = _even_sample(frame)
     each = [_facts(pl.nth(number).alias("value"), some) for number, some in enumerate(sample.iter_columns())]
     asked = [fact.alias(f"{number} {name}") for number, facts in enumerate(each) for name, fact in facts.items()]
-    found = frame.lazy().select(asked).collect()
+    found = frame.select(asked)
     answers = [{name: found[f"{number} {name}"] for name in facts} for number, facts in enumerate(each)]
-    return frame.height, [_answer(facts, frame.height) for facts in answers]
+    return frame.height, [_answer(facts) for facts in answers]
 
 
 def _even_sample(frame: pl.DataFrame) -> pl.DataFrame:
@@ -164,17 +162,25 @@ def _facts(column: pl.Expr, sample: pl.Series) -> dict[str, pl.Expr]:
         return facts | {"counts": column.value_counts(name="rows").implode()}
     counts = sample.alias("value").value_counts(name="rows").filter(pl.col("rows") > 1).drop_nulls()
     candidates = counts.sort("rows", "value", descending=[True, False])["value"].head(_CANDIDATES)
-    if len(candidates):
-        facts["counts"] = column.filter(column.is_in(candidates.implode())).value_counts(name="rows").implode()
-    return facts | {"estimate": column.approx_n_unique(), "smallest": column.min(), "largest": column.max()}
+    counted = column.filter(column.is_in(candidates.implode())).value_counts(name="rows")
+    is_long = kind in (
+        pl.String,
+        pl.Binary,
+    )  # a hash of 64 bits: two of a million values have the same once in forty million times
+    distinct = (column.hash() if is_long else column).n_unique() - (column.null_count() > 0)
+    distinct = distinct - column.is_nan().any() if kind.is_float() else distinct
+    return facts | {
+        "smallest": column.min(),
+        "largest": column.max(),
+        "distinct": distinct,
+        "counts": counted.implode(),
+    }
 
 
-def _answer(facts: dict[str, pl.Series], rows: int) -> dict[str, Any]:
+def _answer(facts: dict[str, pl.Series]) -> dict[str, Any]:
     """The facts of a column in Python's types."""
     counts = facts.pop("counts", None)
     found = {name: _plain(fact)[0] for name, fact in facts.items()}
-    if "estimate" in found:
-        found["estimate"] = min(found["estimate"], rows - found["nulls"])
     if counts is not None:
         known = counts.explode().struct.unnest().drop_nulls("value")
         known = known.drop_nans("value") if known["value"].dtype.is_float() else known
@@ -204,7 +210,7 @@ def _plain(values: pl.Series) -> list[Any]:
 def _column(name: str, type_name: str, kind: Any, facts: dict[str, Any]) -> ColumnProfile:
     """The column's profile of what Polars or DuckDB answered; `kind` is Polars' type, None where it has none."""
     note = ""
-    if "distinct" not in facts and "estimate" not in facts:
+    if "distinct" not in facts:
         note = f"values of {type_name} are not counted"
     elif kind == pl.Binary:
         note = "values of Binary are not shown"
@@ -216,8 +222,7 @@ def _column(name: str, type_name: str, kind: Any, facts: dict[str, Any]) -> Colu
         type_name,
         nulls,
         nans,
-        facts.get("distinct", facts.get("estimate")),
-        "estimate" in facts,
+        facts.get("distinct"),
         _shown(facts.get("smallest")),
         _shown(facts.get("largest")),
         _shown(facts.get("mean")),
@@ -320,7 +325,6 @@ def _of_relation(relation: Any) -> Profile:
 def _answered(facts: dict[str, Any]) -> dict[str, Any]:
     """What SQL answered for a column, as the facts of any column are."""
     if "distinct" in facts:
-        facts.pop("distinct" if facts["distinct"] is None else "estimate")
         facts["frequent"] = [(one["value"], one["rows"]) for one in facts["repeated"] or ()]
         parts = facts.get("parts") or {}
         facts["histogram"] = [parts.get(part, 0) for part in range(BINS)]
@@ -341,7 +345,7 @@ def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[
     is_listed = f"case when about{number} <= {SAMPLED // 4} then true else list_contains(often{number}, {c}) end"
     counts += [
         f"count(*) filter ({k} and {c} is null) as nans{number}",
-        f"any_value(about{number}) as about{number}",
+        f"count(distinct {c}) as distinct{number}",
         f"histogram({c}) filter ({c} is not null and {is_listed}) as h{number}",
         f"min({c}) as low{number}",
         f"max({c}) as high{number}",
@@ -349,8 +353,7 @@ def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[
     repeated = f"[{{'rows': e.value, 'value': e.key}} for e in map_entries(h{number}) if e.value > 1]"
     facts |= {
         "nans": f"nans{number}",
-        "distinct": f"case when about{number} <= {SAMPLED // 4} then coalesce(cardinality(h{number}), 0) end",
-        "estimate": f"least(about{number}, n - nulls{number})",
+        "distinct": f"distinct{number}",
         "smallest": f"low{number}",
         "largest": f"high{number}",
         "repeated": f"list_reverse_sort({repeated})[1:{MOST_FREQUENT}]",

@@ -73,7 +73,7 @@ def _row(column: ColumnProfile, rows: int) -> tuple[Cell, ...]:
         _distribution(column, rows),
         _share(column.nulls, rows),
         _share(column.nans, rows),
-        _distinct(column),
+        "" if column.distinct is None else f"{column.distinct:,}",
         _value(column.smallest),
         _value(column.largest),
         _value(column.mean),
@@ -88,13 +88,6 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return short_text(value) if isinstance(value, str) else str(value)
-
-
-def _distinct(column: ColumnProfile) -> str:
-    """The number of distinct values; of an estimate three digits."""
-    if column.distinct is None:
-        return ""
-    return f"about {float(f'{column.distinct:.3g}'):,.0f}" if column.is_estimated else f"{column.distinct:,}"
 
 
 def _share(count: int, rows: int) -> str:
