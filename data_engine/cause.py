@@ -17,6 +17,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "its code raised an error",
         "input_wrong": "the input was wrong",
+        "feed_changed": "the columns of its feed are not as before",
         "secret_missing": "a secret is not on its machine",
         "target_changed": "something else changed an output during the run",
         "overwrites_source": "a step would have overwritten its own source",
@@ -64,8 +65,8 @@ _BY_A_PERSON = frozenset({"stop_requested", "interrupted", "kill_requested", "le
 @frozen
 class Cause(Record):
     """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
-    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, and
-    `fix` where the error has one.
+    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, `feed`, which
+    says what columns were not as before, and `fix` where the error has one.
 
     Example:
         >>> cause = Cause("time_limit", {"limit_s": 90.0})

@@ -20,6 +20,7 @@ from data_engine.engine.access.guards import OverwritesSourceError, OwnSources
 from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
+from data_engine.engine.feed_schemas import PassFrames, RunFrames
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -32,6 +33,7 @@ from data_engine.engine.recording import RecordedPass, Recording, readers_watche
 from data_engine.engine.run_sources import guard_of_run, same_bytes_text, seen_by_hand, taken_in
 from data_engine.engine.stage import staged_run
 from data_engine.errors import (
+    FeedChangedError,
     FlowExecutionError,
     FlowStoppedError,
     FlowValidationError,
@@ -54,6 +56,7 @@ from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
 from data_engine.keeping import Keeping, RunOfRows, keeping
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
+from data_engine.ledger.rows import changes_as_json
 from data_engine.model import (
     Event,
     FeedCount,
@@ -110,6 +113,7 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
+        self.frames = None if home is None else PassFrames(flow, home)
         self.hears_steps = hears == "all" or home is not None or bool(taken_later(flow.steps))
         self.hears_runs = self.hears_steps or hears == "runs"
         self.saving = [step for step in flow.steps if step.save_as is not None]
@@ -242,6 +246,10 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
+        self.frames = (
+            None if of.frames is None else RunFrames(of.frames, None if about is None else about.deployment_id)
+        )
+        self.control.feed = self.frames
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
         self.quarantine = None
@@ -371,6 +379,8 @@ class _Run:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
                     recording.take(event, self.context.current)
+                if self.frames is not None:
+                    self.frames.take(event.step_index, self.context.current, is_good=event.status == "success")
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
@@ -445,7 +455,12 @@ class _Run:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
             spent = spent._replace(feed=FeedCount(counts))
+        if spent is not None and self.frames is not None:
+            is_good = status == "success" and self.of.settles
+            spent = spent._replace(schema=self.frames.schema(finds_drift=is_good))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+        if spent is not None and spent.schema is not None and self.frames is not None:
+            self.frames.note_sent(spent.schema)
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:
@@ -580,10 +595,12 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
 
 
 def _cause_of_change(error: BaseException | None) -> Cause | None:
-    """The cause where a target could not be replaced, or a step would have overwritten its source; None elsewhere."""
+    """The cause where a target could not be replaced, a step would have overwritten its source, or the feed has changed; None elsewhere."""
     while error is not None:
         if isinstance(error, OverwritesSourceError):
             return Cause("overwrites_source", {"path": error.where})
+        if isinstance(error, FeedChangedError):
+            return Cause("feed_changed", {"changes": changes_as_json(error.changes)})
         if isinstance(error, (TargetChangedError, TargetHeldError)):
             return Cause("target_changed" if isinstance(error, TargetChangedError) else "target_held")
         error = error.__cause__
@@ -592,13 +609,13 @@ def _cause_of_change(error: BaseException | None) -> Cause | None:
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
     """The place and text of the error that ended a run, for its cause."""
-    step = detail = helper = None
+    step = detail = helper = feed = None
     if isinstance(error, FlowExecutionError):
-        step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
+        feed, step, detail = error.feed, error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
         is_elsewhere = error.places and not (error.cell or "").startswith(error.places[0]["notebook"])
         helper = error.cell if is_elsewhere else None
     fix = {} if error.fix is None else {"fix": error.fix}
-    return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
+    return {"step": step, "detail": detail, "helper": helper, "feed": feed, "places": list(error.places), **fix}
 
 
 def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:

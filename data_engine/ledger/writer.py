@@ -10,7 +10,15 @@ from typing import Any
 
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
-from data_engine.ledger.rows import files_as_text, publication_as_text, seen_as_text, seen_from_text, storable
+from data_engine.ledger.rows import (
+    drift_as_text,
+    files_as_text,
+    frames_as_text,
+    publication_as_text,
+    seen_as_text,
+    seen_from_text,
+    storable,
+)
 from data_engine.model import (
     Event,
     LogLine,
@@ -36,13 +44,15 @@ _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
     edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
-    checks, rejected, feed, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    checks, rejected, feed, schema, drift, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_ENVIRONMENT = """
 INSERT INTO environments (digest, python, distributions, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+
+_PUT_FRAMES = "INSERT INTO frame_schemas (digest, frames, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 _KEEP_STEP = """
 ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label, status = excluded.status,
@@ -67,7 +77,7 @@ ON CONFLICT DO NOTHING
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
     cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?,
-    checks = ?, rejected = ?, feed = ?, rev = ?
+    checks = ?, rejected = ?, feed = ?, schema = ?, drift = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -192,7 +202,13 @@ def _put_run(
 ) -> bool:
     """Write a run with its end, but for what it settles; False where it is there already, which is left as it is."""
     columns = _end_columns(end, end.elapsed_s)
-    row = (*_began(began, runner_id), *_about(connection, began, rev), *columns, *_spent(end.spent), rev)
+    row = (
+        *_began(began, runner_id),
+        *_about(connection, began, rev),
+        *columns,
+        *_spent(connection, end.spent, rev),
+        rev,
+    )
     return connection.execute(_PUT_RUN, row).rowcount > 0
 
 
@@ -202,7 +218,8 @@ def end_run(connection: sqlite3.Connection, ended: RunFinished, rev: int, *, is_
     A source that another machine has done since stays done: this run began before the workspace was taken over.
     """
     elapsed_s = ended.elapsed_s if is_timed else None
-    row = (*_end_columns(ended, elapsed_s), ended.status == "success", *_spent(ended.spent), rev, ended.run_id)
+    spent = _spent(connection, ended.spent, rev)
+    row = (*_end_columns(ended, elapsed_s), ended.status == "success", *spent, rev, ended.run_id)
     if connection.execute(_END_RUN, row).rowcount > 0:
         _end_parts(connection, ended, rev)
 
@@ -262,7 +279,7 @@ def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable
             status, at_utc, error = end
             connection.execute(
                 _END_RUN,
-                (status, at_utc, None, error, None, None, None, status == "success", *_spent(None), rev, run_id),
+                (status, at_utc, None, error, None, None, None, status == "success", *_NOT_SPENT, rev, run_id),
             )
             connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
             return True
@@ -326,14 +343,22 @@ _UNKNOWN = (None,) * 11
 """The columns of a run whose start is not known."""
 
 
-def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
+_NOT_SPENT = (None,) * 9
+
+
+def _spent(connection: sqlite3.Connection, spent: RunSpent | None, rev: int) -> tuple[Any, ...]:
     if spent is None:
-        return (None,) * 7
+        return _NOT_SPENT
     inputs = files_as_text(spent.inputs, spent.more_inputs)
     outputs = files_as_text(spent.outputs, spent.more_outputs)
     checks = json.dumps(spent.checks, separators=(",", ":")) if spent.checks else None
     feed = None if spent.feed is None else json.dumps(spent.feed.counts, separators=(",", ":"))
-    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed
+    schema, digest, drift = spent.schema, None, None
+    if schema is not None:
+        digest, drift = schema.digest, drift_as_text(schema.drift)
+        if schema.frames is not None:
+            connection.execute(_PUT_FRAMES, (digest, frames_as_text(schema.frames), rev))
+    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, digest, drift
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:
