@@ -65,8 +65,8 @@ _BY_A_PERSON = frozenset({"stop_requested", "interrupted", "kill_requested", "le
 @frozen
 class Cause(Record):
     """Why a run ended as it did. `data` holds what its sentence names and, of code that raised, where:
-    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, `feed`, which
-    says what columns were not as before, and `fix` where the error has one.
+    `step`, `detail` ("KeyError: 'amount'"), `helper` (its line, where it raised there), `places`, each `{notebook, cell, line}`, and
+    `fix` where the error has one.
 
     Example:
         >>> cause = Cause("time_limit", {"limit_s": 90.0})

@@ -181,7 +181,6 @@ class FlowExecutionError(FlowValidationError):
         self.source_path = None if source_path is None else str(source_path)
         self.cell: str | None = None
         self.source_line: str | None = None
-        self.feed: str | None = None
         super().__init__(self._sentence(), fix=fix)
 
     def _sentence(self) -> str:
@@ -212,7 +211,6 @@ class FlowExecutionError(FlowValidationError):
         """
         lines = [change.text for change in changes]
         if lines:
-            self.feed = _shown("; ".join(lines))
             self.fix = "\n         ".join([*map(_shown, lines), *filter(None, [self.fix])])
 
     def set_place(self, cell: str | None, source_line: str | None = None, note: str | None = None) -> None:

@@ -609,13 +609,13 @@ def _cause_of_change(error: BaseException | None) -> Cause | None:
 
 def _facts_of(error: FlowValidationError) -> dict[str, Any]:
     """The place and text of the error that ended a run, for its cause."""
-    step = detail = helper = feed = None
+    step = detail = helper = None
     if isinstance(error, FlowExecutionError):
-        feed, step, detail = error.feed, error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
+        step, detail = error.step_label, error.detail.partition("\n")[0][:_LONGEST_DETAIL]
         is_elsewhere = error.places and not (error.cell or "").startswith(error.places[0]["notebook"])
         helper = error.cell if is_elsewhere else None
     fix = {} if error.fix is None else {"fix": error.fix}
-    return {"step": step, "detail": detail, "helper": helper, "feed": feed, "places": list(error.places), **fix}
+    return {"step": step, "detail": detail, "helper": helper, "places": list(error.places), **fix}
 
 
 def _debug(flow: Flow, source: Source, home: LocalWorkspace, control: StepControl) -> FlowDebugContext:

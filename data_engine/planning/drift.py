@@ -4,11 +4,10 @@ said of a frame whose steps before it were changed by their author.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from data_engine.ledger.feed_schemas import KnownFrames
-from data_engine.ledger.rows import numbered
 from data_engine.model import Frame, FrameChange
 
 
@@ -69,13 +68,17 @@ def _size(change: FrameChange) -> int:
     return len(change.gone) + len(change.new) + len(change.retyped)
 
 
-def changes(before: Iterable[Frame], now: Iterable[Frame]) -> tuple[FrameChange, ...]:
-    """How the frames of one run differ from those of the same names in another, whatever its code; of a frame that only one has nothing is said.
+def changes(
+    before: Mapping[str, tuple[tuple[str, str], ...]], now: Mapping[str, tuple[tuple[str, str], ...]]
+) -> tuple[FrameChange, ...]:
+    """How the frames of one run differ from those of another, by their names and whatever the code; of a frame that only one has nothing is
+    said.
 
     Example:
-        >>> changes([Frame("raw", "a", (("day", "Date"),))], [Frame("raw", "b", ()), Frame("sum", "b", ())])[0].text
+        >>> changes({"raw": (("day", "Date"),)}, {"raw": (), "sum": ()})[0].text
         'raw: `day` is gone'
     """
-    old = numbered(before)
-    pairs = ((old[name], frame._replace(name=name)) for name, frame in numbered(now).items() if name in old)
+    pairs = (
+        (Frame(name, "", before[name]), Frame(name, "", columns)) for name, columns in now.items() if name in before
+    )
     return tuple(change for was, frame in pairs if (change := difference(was, frame)) is not None)

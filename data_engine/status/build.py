@@ -19,6 +19,7 @@ from data_engine.model import (
     BAD_ENDS,
     ActiveRun,
     Backfill,
+    FrameChange,
     Run,
     SourceKey,
     SourceState,
@@ -204,6 +205,7 @@ def _flow(facts: FlowFacts, context: _FlowContext) -> FlowStatus:
         disabled=disabled_by(facts.switch),
         retried=facts.retried,
         rejected=facts.rejected,
+        drift=facts.drift,
     )
 
 
@@ -262,7 +264,8 @@ class FlowFacts:
     are tried again later; `why` is planning's last reason for the whole flow; `waiting` is why work that could start does not.
     Until it `is_read` only the file is known. `cadence` is how often its folder is scanned, where that is rarer than its interval.
     `switch` is the last decision whether it runs by itself, `expected` how it meets its expectations, `timezone` that of the
-    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now.
+    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now,
+    `drift` how its feed has changed.
     """
 
     entry: CatalogEntry
@@ -280,6 +283,7 @@ class FlowFacts:
     warnings: int = 0
     retried: int = 0
     rejected: int = 0
+    drift: tuple[FrameChange, ...] = ()
 
     @property
     def is_enabled(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.ledger.deployments import published
+from data_engine.ledger.feed_schemas import drifting_runs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.run_warnings import warnings_of
 from data_engine.ledger.wall_clock import clock_warnings, kept_doubt
@@ -63,7 +64,7 @@ class OfflineFacts:
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         files, flows_here = HeldFiles(ledger), [entry.flow for entry, _ in stands if entry.flow is not None]
         held = files.of(map(PlannedFlow.of, flows_here))
-        rejected = rejected_by_flow(rejected_now(ledger), files.gone(flows_here))
+        rejected, drifting = rejected_by_flow(rejected_now(ledger), files.gone(flows_here)), drifting_runs(ledger)
         me = machine_id(home.local.state_root)
         lease = OthersSeen(ledger, me).complete(home.lease())
         elsewhere = owned_elsewhere(lease, me)
@@ -78,6 +79,7 @@ class OfflineFacts:
                 timezone=timezone,
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 rejected=rejected[entry.name],
+                drift=() if (late := drifting.get(entry.name)) is None else late.drift,
             )
             for entry, status in stands
         ]

@@ -14,7 +14,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus
 from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
-from data_engine.model import ActiveRun, Backfill, Run, ended_badly
+from data_engine.model import ActiveRun, Backfill, FrameChange, Run, ended_badly
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import (
     Broken,
@@ -208,11 +208,12 @@ class FlowStatus(Record):
     a broken edit, or what to do where the module is gone. `warned` counts the warnings of its last run. `tz` is the zone of
     `next_run_utc`, None for this machine's. `expected` is how it meets `Flow.expect`, None without that. `disabled` says who
     disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by
-    themselves; `rejected` rows are kept apart by its checks now.
+    themselves; `rejected` rows are kept apart by its checks now. `drift` is how the columns of its frames differ from those of all
+    good runs before, until a deploy or a good run with others.
     """
 
     computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit")
-    sparse: ClassVar = ("warned", "tz", "disabled", "retried")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "drift")
 
     name: str
     group: str | None = None
@@ -233,6 +234,7 @@ class FlowStatus(Record):
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
     retried: int = 0
     rejected: int = 0
+    drift: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
 
     @property
     def state(self) -> str:
