@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import utc_text as utc_text
 from data_engine.display_hook import Displayable, Listing
-from data_engine.formatting import cells_text, duration_text, first_few, plural
+from data_engine.formatting import cells_text, duration_text, first_few, plural, visible
 from data_engine.record import Record, frozen
 
 
@@ -337,11 +337,11 @@ class FrameChange(Record):
 
 def _column(name: str) -> str:
     """The name of a column for people: blanks that nobody sees by their numbers."""
-    return f"`{name.translate(_UNSEEN)}`"
+    return f"`{visible(name.translate(_UNSEEN))}`"
 
 
 _MOST_COLUMNS = 5
-_UNSEEN = {ord(blank): f"\\u{ord(blank):04x}" for blank in "\ufeff\u00a0\u200b"} | {9: "\\t", 10: "\\n", 13: "\\r"}
+_UNSEEN = {ord(blank): f"\\u{ord(blank):04x}" for blank in "\ufeff\u00a0\u200b"} | {9: "\\t"}
 
 
 @frozen

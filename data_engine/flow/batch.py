@@ -267,7 +267,8 @@ def columns_of(value: object) -> tuple[Columns, ...]:
                 if all(known != dict(zip(names, types, strict=True)) for known, _ in kinds):
                     kinds.append((dict(zip(names, types, strict=True)), (names, types)))
         return tuple(columns for _, columns in kinds[:_MOST_KINDS])
-    reader = _columns_reader_of(type(value))
+    kind: Any = type(value)
+    reader = _columns_reader_of(kind)
     if reader is not None:
         with suppress(Exception):  # a lazy frame that cannot be resolved; its step will fail
             return (reader(value),)

@@ -284,8 +284,8 @@ _NAMES: dict[Callable[[Any], bool], str] = {
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
-    "frames": lambda value: bool(frames_of(value)),
-    "drift": lambda value: bool(drift_of(value)),
+    "frames": lambda value: _is_text(value) and bool(frames_of(value)),
+    "drift": lambda value: _is_text(value) and bool(drift_of(value)),
     "publication": _is_publication,
     "feed": lambda value: _is_feed(_json_of(value)),
     "compared": lambda value: is_compared(_json_of(value)),
