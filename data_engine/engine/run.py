@@ -63,6 +63,7 @@ from data_engine.model import (
     LogLine,
     RunAbout,
     RunFinished,
+    RunSpent,
     RunStarted,
     SeenSource,
     StepFinished,
@@ -125,6 +126,12 @@ class RunPass:
     def captured(self) -> list[tuple[Namespace, str]]:
         """The names in the author's modules that hold a reader or a writer itself."""
         return held(step.fn for step in self.flow.steps)
+
+    def frames_of_run(self, about: RunAbout | None) -> RunFrames | None:
+        """What takes the frames of a run of this pass; None outside of a workspace."""
+        if self.frames is None:
+            return None
+        return RunFrames(self.frames, None if about is None else about.deployment_id)
 
     def run(
         self,
@@ -246,9 +253,7 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
-        self.frames = (
-            None if of.frames is None else RunFrames(of.frames, None if about is None else about.deployment_id)
-        )
+        self.frames = of.frames_of_run(about)
         self.control.feed = self.frames
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
@@ -448,19 +453,24 @@ class _Run:
         if not self.of.hears_runs:
             return
         is_due_again = why is not None and why.kind == "target_changed"
-        puts_apart = status == "success" and self.quarantine is not None
-        spent = None if self.recording is None else self.recording.spent(self.control.checked, puts_apart=puts_apart)
         settles = () if is_due_again else self.settles
-        if spent is not None and status == "success" and self.taken_in:
-            moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
-            counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
-            spent = spent._replace(feed=FeedCount(counts))
-        if spent is not None and self.frames is not None:
-            is_good = status == "success" and self.of.settles
-            spent = spent._replace(schema=self.frames.schema(finds_drift=is_good))
+        spent = self._spent(is_good=status == "success")
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
         if spent is not None and spent.schema is not None and self.frames is not None:
             self.frames.note_sent(spent.schema)
+
+    def _spent(self, *, is_good: bool) -> RunSpent | None:
+        """What the run used and made; None where nothing of it is recorded."""
+        if self.recording is None:
+            return None
+        spent = self.recording.spent(self.control.checked, puts_apart=is_good and self.quarantine is not None)
+        if is_good and self.taken_in:
+            moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
+            counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
+            spent = spent._replace(feed=FeedCount(counts))
+        if self.frames is not None:
+            spent = spent._replace(schema=self.frames.schema(finds_drift=is_good and self.of.settles))
+        return spent
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:

@@ -76,7 +76,7 @@ def test_drift_is_told_once_with_who_reads_it(begin: Any, ws: WorkspaceFiles, cl
     ws.source("in/2.csv", AFTER)
     until(lambda: "drift" in kinds(workspace))
 
-    assert [subject for kind, _, subject in outbox(workspace) if kind == "drift"][0].startswith(
+    assert next(subject for kind, _, subject in outbox(workspace) if kind == "drift").startswith(
         "the feed of flights has changed: raw_df: `dep_delay` is gone"
     )
     assert "what it writes is read by total" in body(workspace)

@@ -53,8 +53,8 @@ CHANGES: list[tuple[str, str, str]] = [
     ("all but one are removed", columns("day"), "`flight`, `carrier`, `dep_delay`, `fare` are gone"),
     # added
     ("a column comes at the end", FEED.replace("\n", ",x\n").replace("fare,x", "fare,note"), "`note` is new"),
-    ("a column comes at the beginning", "".join(f"{'row' if not n else n},{line}\n" for n, line in enumerate(FEED.splitlines())), "`row` is new"),
-    ("an index of pandas comes along", "".join(f"{'' if not n else n},{line}\n" for n, line in enumerate(FEED.splitlines())), "`` is new"),
+    ("a column comes at the beginning", "".join(f"{n if n else 'row'},{line}\n" for n, line in enumerate(FEED.splitlines())), "`row` is new"),
+    ("an index of pandas comes along", "".join(f"{n if n else ''},{line}\n" for n, line in enumerate(FEED.splitlines())), "`` is new"),
     ("a trailing comma", FEED.replace("\n", ",\n"), "`` is new"),
     ("seven columns come", "".join(f"{line},{','.join('abcdefg' if not n else '1234567')}\n" for n, line in enumerate(FEED.splitlines())), "`a`, `b`, `c`, `d`, `e` and 2 more are new"),
     # retyped by one bad value
@@ -109,7 +109,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(context: FlowContext) -> pl.DataFrame:
-    assert context.source is not None and context.source.path is not None
+    assert context.source is not None
+    assert context.source.path is not None
     return pl.read_csv(context.source.path, try_parse_dates=True)
 
 
