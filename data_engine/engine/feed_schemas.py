@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from data_engine.errors import LedgerError
 from data_engine.flow.batch import Columns, columns_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
-from data_engine.flow.spec import Map
+from data_engine.flow.spec import Map, StepSpec
 from data_engine.formatting import beginning
 from data_engine.ledger.feed_schemas import KnownFrames, is_known, known_frames
 from data_engine.model import FeedSchema, Frame, FrameChange
@@ -72,28 +72,31 @@ class PassFrames:
         if codes is None:
             if len(_codes) >= _MOST_KEPT:
                 _codes.clear()
-            codes = _codes[key] = self._codes
+            codes = _codes[key] = _codes_of(self.flow.steps)
         return codes[steps]
 
     @cached_property
     def _codes(self) -> list[str | None]:
-        codes: list[str | None] = [""]
-        with suppress(Exception):  # of the author's values, which may raise when they are read
-            from data_engine.engine.memo.fingerprint import code_fingerprint
-            from data_engine.engine.memo.tracer import digest_of
+        global _followed
+        if _followed is None or _followed[0] is not self.flow.steps:
+            _followed = self.flow.steps, _codes_of(self.flow.steps)
+        return _followed[1]
 
-            whole: list[Any] = []
-            for step in self.flow.steps:
-                tracer = code_fingerprint(step)
-                whole.append(
-                    sorted(
-                        (label, part)
-                        for label, part in tracer.contents().items()
-                        if label not in _data_in(tracer.values)
-                    )
-                )
-                codes.append(digest_of(whole).hex()[:16])
-        return codes + [None] * (len(self.flow.steps) + 1 - len(codes))
+
+def _codes_of(steps: Sequence[StepSpec]) -> list[str | None]:
+    """The digests of no step, of the first, of the first two ...; None from a step on that cannot be followed."""
+    from data_engine.engine.memo.fingerprint import code_fingerprint
+    from data_engine.engine.memo.tracer import digest_of
+
+    codes: list[str | None] = [""]
+    whole: list[Any] = []
+    with suppress(Exception):  # of the author's values, which may raise when they are read
+        for step in steps:
+            tracer = code_fingerprint(step)
+            data = _data_in(tracer.values)
+            whole.append(sorted((label, part) for label, part in tracer.contents().items() if label not in data))
+            codes.append(digest_of(whole).hex()[:16])
+    return codes + [None] * (len(steps) + 1 - len(codes))
 
 
 def _data_in(values: Mapping[str, Any]) -> set[str]:
@@ -108,16 +111,10 @@ class RunFrames:
 
     def __init__(self, of: PassFrames, deployment_id: str | None) -> None:
         self._of, self._deployment_id = of, deployment_id
+        self._flow = of.flow.name or ""
+        self._key = of.home.local.ledger_path, self._flow
         self._frames: dict[str, tuple[Frame, ...]] = {}
         self._count = 0
-
-    @property
-    def _flow(self) -> str:
-        return self._of.flow.name or ""
-
-    @property
-    def _key(self) -> tuple[Path, str]:
-        return self._of.home.local.ledger_path, self._flow
 
     def take(self, index: int, value: object, *, is_good: bool) -> None:
         """Take the frame that step number `index` was given, where it is a check, or has passed on as `value`, where it ended well."""
@@ -196,6 +193,7 @@ class RunFrames:
 _MOST_KEPT = 1_000
 _last: dict[tuple[Any, ...], tuple[Columns, Frame]] = {}
 _codes: dict[tuple[Path, str, str], list[str | None]] = {}
+_followed: tuple[tuple[StepSpec, ...], list[str | None]] | None = None
 _good: dict[tuple[Path, str], set[str]] = {}
 _sent: set[tuple[Path, str]] = set()
 _digests: dict[tuple[Frame, ...], str] = {}
