@@ -68,7 +68,7 @@ def checked(given: pl.DataFrame, by: Any = None) -> object:
     from data_engine.flow.check import make_check
     from data_engine.flow.context import FlowContext
 
-    check = make_check(by or rules(), on_fail="quarantine", at_most=None, rejected=None, label="Check")
+    check = make_check(by or rules(), schema=None, on_fail="quarantine", at_most=None, rejected=None, label="Check")
     return check(FlowContext("claims", "G", current=given))
 
 

@@ -17,6 +17,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # failed
         "code_raised": "its code raised an error",
         "input_wrong": "the input was wrong",
+        "feed_changed": "the columns of its feed are not as before",
         "secret_missing": "a secret is not on its machine",
         "target_changed": "something else changed an output during the run",
         "overwrites_source": "a step would have overwritten its own source",

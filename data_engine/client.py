@@ -656,7 +656,8 @@ class Workspace:
     ) -> int:
         """Do not hold failed sources any more: those of `flow`, or only its `source`, or all; how many those were.
 
-        With `accept=True` also what holds a flow until somebody accepts it: a batch whose sources are gone runs with those that are there.
+        With `accept=True` also what holds a flow until somebody accepts it: a batch whose sources are gone runs with those that are there, and
+        columns that a check `as_before` has failed pass from now on.
 
         Raises:
             FlowValidationError: the engine is off, no such flow or source, or the flow runs by hand only.

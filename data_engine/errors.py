@@ -10,6 +10,7 @@
         │   ├── SettingsError          a settings file holds a wrong value
         │   ├── DamagedSetError        a deployment on the share is missing or not what was deployed
         │   └── InvalidWorkspaceIdError
+        ├── FeedChangedError           the columns of a frame are not as before
         ├── NotHeldBackError           steps would run for real that nobody has allowed
         ├── NotAsInKernelError         a notebook's slice holds other values than the kernel that deploys it
         ├── LedgerError                the run history on this machine cannot be read or written
@@ -36,7 +37,7 @@ from data_engine.secret import masked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -198,6 +199,20 @@ class FlowExecutionError(FlowValidationError):
             text += f" in {self.function_name}"
         return f"{text}: {self.detail}"
 
+    def set_feed(self, changes: Iterable[Any]) -> None:
+        """Say before any other fix how the columns of the feed are not as before (`model.FrameChange`).
+
+        Example:
+            >>> from data_engine.model import FrameChange
+            >>> error = FlowExecutionError(flow_name="claims", phase="step", detail="KeyError: 3", fix="did you mean 'day'?")
+            >>> error.set_feed([FrameChange("raw_df", ("date",), ("day",))])
+            >>> error.fix
+            "raw_df: `date` is gone, `day` is new\\n         did you mean 'day'?"
+        """
+        lines = [change.text for change in changes]
+        if lines:
+            self.fix = "\n         ".join([*map(_shown, lines), *filter(None, [self.fix])])
+
     def set_place(self, cell: str | None, source_line: str | None = None, note: str | None = None) -> None:
         """Say which line of which cell raised; `note` is added in brackets.
 
@@ -245,6 +260,12 @@ class MissingParamError(FlowValidationError, KeyError):
 
 class UnknownVerbError(FlowValidationError, AttributeError):
     """A flow has no verb of that name; names the nearest."""
+
+
+class FeedChangedError(FlowValidationError):
+    """The columns of a frame are not as in the good runs before, which a check `as_before` demands; `changes` say how."""
+
+    changes: tuple[Any, ...] = ()
 
 
 class NotHeldBackError(FlowValidationError):

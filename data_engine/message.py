@@ -14,7 +14,18 @@ from data_engine.formatting import visible_lines
 from data_engine.record import Record, frozen
 from data_engine.secret import masked
 
-TROUBLES = ("failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "rejected", "recovered")
+TROUBLES = (
+    "failed",
+    "held",
+    "missed",
+    "late",
+    "overlong",
+    "silent_owner",
+    "unreachable",
+    "rejected",
+    "drift",
+    "recovered",
+)
 """The kinds of troubles that people can choose to get messages about."""
 
 KINDS = (*TROUBLES, "digest", "test")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 from data_engine.cause import Cause, read_cause
 from data_engine.clock import utc_text as utc_text
 from data_engine.display_hook import Displayable, Listing
-from data_engine.formatting import cells_text, duration_text, first_few, plural
+from data_engine.formatting import cells_text, duration_text, first_few, plural, visible
 from data_engine.record import Record, frozen
 
 
@@ -143,10 +143,28 @@ class FeedCount(NamedTuple):
     run_id: str | None = None
 
 
+class Frame(NamedTuple):
+    """The columns of a frame in a run, each with its type as text; `code` is the digest of the steps before it."""
+
+    name: str
+    code: str
+    columns: tuple[tuple[str, str], ...]
+
+
+class FeedSchema(NamedTuple):
+    """The columns of all frames of a run: the `digest` of them, and the `frames`, sent once for each digest; `drift` is how they differ
+    from those of every good run before."""
+
+    digest: str
+    frames: tuple[Frame, ...] | None = None
+    drift: tuple[FrameChange, ...] = ()
+
+
 class RunSpent(NamedTuple):
     """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
     process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
-    check. `feed` counts the sources of a good batch, `references` are what a good run read beside its source."""
+    check. `feed` counts the sources of a good batch, `schema` has the columns of its frames, `references` are what a good run read beside
+    its source."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -157,6 +175,7 @@ class RunSpent(NamedTuple):
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
     feed: FeedCount | None = None
+    schema: FeedSchema | None = None
     references: tuple[Reference, ...] = ()
 
 
@@ -292,6 +311,52 @@ class RunCheck(Record):
 
 
 @frozen
+class FrameChange(Record):
+    """How the columns of the frame `name` differ from those it had before: columns that are gone, new ones, and those `retyped`, each
+    with its type before and now. Their order does not matter. `until` is the last source, or the time, with which it was as before.
+
+    Example:
+        >>> change = FrameChange("raw_df", ("dep_delay",), ("departure_delay",), until="2013-01-14.csv")
+        >>> change.text
+        'raw_df: `dep_delay` is gone, `departure_delay` is new; it was as before until 2013-01-14.csv'
+        >>> FrameChange("raw_df", retyped=(("amount", "Int64", "String"),)).text
+        'raw_df: `amount` was Int64 and is String'
+    """
+
+    computed: ClassVar = ("text",)
+
+    name: str
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    retyped: tuple[tuple[str, str, str], ...] = ()
+    until: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The change in a sentence."""
+        lists = ((self.gone, "gone"), (self.new, "new"))
+        parts = [
+            f"{first_few([_column(name) for name in names], _MOST_COLUMNS)} {'is' if len(names) == 1 else 'are'} {word}"
+            for names, word in lists
+            if names
+        ]
+        if self.retyped:
+            retyped = [f"{_column(name)} was {before} and is {now}" for name, before, now in self.retyped]
+            parts.append(first_few(retyped, _MOST_COLUMNS))
+        until = f"; it was as before until {self.until}" if self.until else ""
+        return f"{self.name}: {', '.join(parts)}{until}"
+
+
+def _column(name: str) -> str:
+    """The name of a column for people: blanks that nobody sees by their numbers."""
+    return f"`{visible(name.translate(_UNSEEN))}`"
+
+
+_MOST_COLUMNS = 5
+_UNSEEN = {ord(blank): f"\\u{ord(blank):04x}" for blank in "\ufeff\u00a0\u200b"} | {9: "\\t"}
+
+
+@frozen
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
@@ -304,7 +369,8 @@ class Run(Record):
     first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot that it ran for,
     `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
     Data Engine recorded, or whose process died. `edited` says what of its code was not deployed ("cell 3"): such a run changes
-    nothing of what is due, done or held. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    nothing of what is due, done or held. `schemas` are the columns of its frames, each with its type; `drift` is how they differ from
+    those of every good run before. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
     its slot, None for this machine's.
 
     Example:
@@ -314,7 +380,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("edited", "warnings", "tz")
+    sparse: ClassVar = ("edited", "schemas", "drift", "warnings", "tz")
 
     run_id: str
     flow: str
@@ -345,6 +411,8 @@ class Run(Record):
     checks: tuple[RunCheck, ...] = field(default=(), metadata={"of": RunCheck.read})
     rejected: int | None = None
     edited: str | None = None
+    schemas: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    drift: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

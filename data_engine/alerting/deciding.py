@@ -32,7 +32,7 @@ MOST_AT_ONCE = 5
 """More first messages than this to the same people at one moment become one message."""
 
 OF_FAILURES = ("failed", "held")
-_ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected")
+_ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected", "drift")
 
 
 @frozen
@@ -157,6 +157,22 @@ def rejection(source: str, run: Run) -> TroubleRecord:
     detail = f"{plural(run.rejected or 0, 'row')}: {words}"
     facts = {"source": run.source, "key": source, "run_id": run.run_id, "detail": detail, "rules": broken}
     return TroubleRecord(TroubleKey(run.flow, "rejected", error_type=source), run.last_at_utc, facts)
+
+
+def drifted(run: Run, readers: Sequence[str]) -> TroubleRecord:
+    """The trouble of a flow whose good run had columns that no run had before; `readers` are the deployed flows that read what it writes.
+
+    Example:
+        >>> from data_engine.model import FrameChange
+        >>> run = Run("3f", "claims", "G", None, "success", "t0", drift=(FrameChange("raw_df", new=("note",)),))
+        >>> drifted(run, ["totals"]).detail["reason"]
+        'what it writes is read by totals'
+    """
+    parts = [(change.name, change.gone, change.new, change.retyped) for change in run.drift]
+    facts = {"source": run.source, "run_id": run.run_id, "detail": "; ".join(change.text for change in run.drift)}
+    if readers:
+        facts["reason"] = f"what it writes is read by {', '.join(readers)}"
+    return TroubleRecord(TroubleKey(run.flow, "drift", error_type=message_id(*parts)[:12]), run.last_at_utc, facts)
 
 
 def gathered(tellings: Sequence[Telling], workspace: str) -> list[Telling]:

@@ -20,6 +20,7 @@ _SEE_WHY = "see why: {explain}"
 _TO_DO = {
     "code_raised": "correct the notebook and deploy it",
     "module_broken": "correct the notebook and deploy it",
+    "feed_changed": "correct the source; or let it pass from now on with --accept",
     "input_wrong": "correct the input; or correct how the notebook reads it, then deploy the notebook",
     "secret_missing": "keep the secret on the machine that runs the flow: data-engine secret set, in a terminal there",
     "target_held": "close the output in the other program",
@@ -83,6 +84,8 @@ def subject(trouble: TroubleRecord, file: str | None = None) -> str:
     key, facts = trouble.key, trouble.detail
     flow = key.flow or "the workspace"
     what = facts.get("detail") or key.error_type
+    if key.kind == "drift":
+        return f"the feed of {flow} has changed: {what}"
     if key.error_type == FeedShrunk.kind:
         return f"{flow} is held: {what}"
     if key.kind in ("failed", "held"):
@@ -136,6 +139,7 @@ def good_again(trouble: TroubleRecord, zone: tzinfo | None, *, is_all_good: bool
 _STATES_OVER = {"failed": "it failed", "held": "it was held", "missed": "it did not start", "late": "it was late"} | {
     "overlong": "its runs took too long",
     "rejected": "it rejected rows",
+    "drift": "its feed was not as before",
 }
 
 
@@ -175,6 +179,10 @@ def _fix(key: TroubleKey, facts: Mapping[str, Any]) -> str:
         return f"{see_why}, then: {cli_line('retry', key.flow)}"
     if key.kind == "overlong":
         return f"see what it does: data-engine status; end that run: data-engine stop {facts['run_id'] or 'RUN'}"
+    if key.kind == "drift":
+        return (
+            f"see what it wrote: {cli_line('log', str(facts['run_id'] or 'RUN'))}; a deploy of steps that fit ends this"
+        )
     if key.kind == "rejected":
         return f"see them: {cli_line('rejected', key.flow)}; as a workbook: {cli_line('rejected', key.flow, '--excel', 'FILE')}"
     return see_why

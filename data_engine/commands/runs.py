@@ -15,6 +15,7 @@ from data_engine.record import Record, frozen
 
 if TYPE_CHECKING:
     from data_engine.planning.backfill import Reprocess, Wanted
+    from data_engine.status.record import FlowStatus
 
 _PATTERN = replace(PATH, from_python=given_text)
 
@@ -154,7 +155,10 @@ class Retry(Command[FreedCount]):
     source: str | None = field(default=None, metadata=argument(SOURCE, "Only this file of the flow's source."))
     accept: bool | None = field(
         default=None,
-        metadata=argument(FLAG, "Also what holds the flow until somebody accepts it, such as sources that are gone."),
+        metadata=argument(
+            FLAG,
+            "Also what holds the flow until somebody accepts it: sources that are gone, columns that are not as before.",
+        ),
     )
 
     def check(self, at: Situation) -> Refusal | None:
@@ -178,9 +182,11 @@ class Retry(Command[FreedCount]):
 
     def _refusals(self, at: Situation) -> Iterator[Refusal | None]:
         yield at.owner_is_silent
+        flow = at.flow(self.flow)
+        if flow is not None and self._accepts_columns(flow):
+            return
         yield self._unknown(at)
         yield from self._not_tried(at)
-        flow = at.flow(self.flow)
         is_shrunk = flow is not None and isinstance(flow.why, FeedShrunk)
         if flow is not None and at.elsewhere is None and not is_shrunk:
             yield unless(flow.mode == "poll", "no_files", "only polled flows hold files; run it again")
@@ -195,6 +201,8 @@ class Retry(Command[FreedCount]):
     def _not_tried(self, at: Situation) -> Iterator[Refusal | None]:
         is_on = at.status.engine.on is True or (at.elsewhere is not None and at.status.lease.engine_on)
         flow = at.flow(self.flow)
+        if flow is not None and self._accepts_columns(flow):
+            return
         if flow is not None:
             yield self._of_flow(flow.mode, is_enabled=flow.enabled, is_on=is_on)
         yield None if is_on else engine_off()
@@ -206,6 +214,11 @@ class Retry(Command[FreedCount]):
         ):
             fix = f"put them back, or accept it: `{cli_line('retry', flow.name, '--accept')}`"
             yield Refusal("feed_shrunk", f"{flow.name} stays held: {flow.why.what}", fix)
+
+    def _accepts_columns(self, flow: FlowStatus) -> bool:
+        """Whether it accepts the columns by which the flow's last run failed: that needs no engine, and no file that is held."""
+        why = None if flow.last_run is None else flow.last_run.why
+        return bool(self.accept) and why is not None and why.kind == "feed_changed"
 
     def _of_flow(self, mode: str, *, is_enabled: bool, is_on: bool) -> Refusal | None:
         flow = str(self.flow)

@@ -23,6 +23,7 @@ from data_engine.alerting.deciding import (
     Recipients,
     Telling,
     decide,
+    drifted,
     gathered,
     held_trouble,
     is_failure,
@@ -39,7 +40,7 @@ from data_engine.alerting.expectations import (
 )
 from data_engine.alerting.wording import failure, seconds_of
 from data_engine.daemon.notifier import Notifier
-from data_engine.engine.left_behind import gone_sources
+from data_engine.engine.left_behind import gone_sources, readers_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import is_as_scheduled, is_of_production
 from data_engine.errors import FlowValidationError
@@ -47,10 +48,12 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
+from data_engine.ledger.feed_schemas import drifting_runs
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
 from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
+from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.planning.due import PlannedFlow, disabled_by
 from data_engine.planning.slots import zone_of
 from data_engine.reasons.kinds import (
@@ -341,7 +344,13 @@ class Alerter(Alerts):
         if changes.has_checked or flow not in self._caught_up or any(key.kind == "rejected" for key in records):
             look = self._finder.rejected
             rejected, good_again = await asyncio.to_thread(look, alerted.flow, [*records.values()], now_s=now_s)
-        troubles = [*changes.failures.values(), *rejected, *troubles]
+        drift: list[TroubleRecord] = []
+        if changes.good_utc or flow not in self._caught_up or any(key.kind == "drift" for key in records):
+            drift, as_before = await asyncio.to_thread(
+                self._finder.drift, alerted.flow, [*records.values()], now_s=now_s
+            )
+            good_again |= as_before
+        troubles = [*changes.failures.values(), *rejected, *drift, *troubles]
         if flow not in self._caught_up or self._around.held(flow):
             kinds = [trouble.key.kind for trouble in troubles]
             kinds += [trouble.key.kind for trouble in records.values() if not trouble.is_closed]
@@ -610,6 +619,26 @@ class TroubleFinder:
         troubles = [rejection(source, run) for source, run in runs.items() if run.rejected and source not in gone]
         over = {open_keys[source]: run.last_at_utc for source, run in runs.items() if not run.rejected}
         return troubles, over | {open_keys[source]: utc_text(now_s) for source in gone & open_keys.keys()}
+
+    def drift(
+        self, flow: Flow, records: Iterable[TroubleRecord], *, now_s: float
+    ) -> tuple[list[TroubleRecord], dict[TroubleKey, str]]:
+        """The trouble of a feed that has changed, with the flows that read what this one writes; and the `records` ones that are over, each
+        with when.
+
+        Raises:
+            LedgerError: the history cannot be read.
+        """
+        name = flow.name or ""
+        run = drifting_runs(self._ledger).get(name)
+        troubles = []
+        if run is not None and run.last_at_utc >= utc_text(now_s - LOOK_BACK_S):
+            mirror = folders_of(flow).mirror
+            others = [ready.flow for other, ready in self._around.ready_flows().items() if other != name]
+            troubles = [drifted(run, [] if mirror is None else readers_of([mirror], others))]
+        there = set() if run is None else {drifted(run, []).key}
+        open_keys = [row.key for row in records if row.key.kind == "drift" and not row.is_closed]
+        return troubles, {key: utc_text(now_s) for key in open_keys if key not in there}
 
     async def is_good(self, flow: Flow, since_utc: str) -> bool | None:
         """Whether no file of the flow is held by a failure, or its newest slot has gone well; None while that is worked on.

@@ -10,6 +10,7 @@ from dataclasses import field
 from data_engine.daemon.daemon import Daemon
 from data_engine.daemon.requests import SentRequest
 from data_engine.ledger.deployments import published_mark
+from data_engine.ledger.feed_schemas import drifting_runs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.run_warnings import WarningCounts
 from data_engine.ledger.wall_clock import clock_warnings
@@ -35,7 +36,7 @@ from data_engine.workspace.machine import machine_id
 
 @frozen
 class HistoryFacts:
-    """A status's facts from the ledger: each flow's last run, switch, warnings and rejected rows; what others run and ask for."""
+    """A status's facts from the ledger: each flow's last run, switch, warnings, rejected rows and drift; what others run and ask for."""
 
     last: Mapping[str, Run] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class HistoryFacts:
     undelivered: Sequence[Undelivered] = ()
     warned: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    drifting: Mapping[str, Run] = field(default_factory=dict)
     published: tuple[int, int] = (0, 0)
 
 
@@ -81,6 +83,7 @@ class LiveFacts:
                 retried=len(retries.get(name, ())),
                 rejected=rejected[name],
                 changed=daemon.changed.get(name, ()),
+                drift=() if (late := history.drifting.get(name)) is None else late.drift,
                 why=daemon.triggers.why(name),
                 cadence=daemon.triggers.slow_looks(name),
                 waiting=daemon.dispatcher.why_waiting(name, history.others),
@@ -128,6 +131,7 @@ class LiveFacts:
                 undelivered=undelivered(ledger),
                 warned=self._warned.of(last.values()),
                 rejected=rejected_now(ledger),
+                drifting=drifting_runs(ledger),
                 published=published_mark(ledger),
             )
             self._version = version

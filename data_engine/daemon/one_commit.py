@@ -26,6 +26,7 @@ from data_engine.lease.folder import OsFolder
 from data_engine.lease.keeper import Keeper, require_fit
 from data_engine.lease.older_owner import why_not_ours
 from data_engine.lease.status import LeaseStatus
+from data_engine.ledger.feed_schemas import unaccepted_runs
 from data_engine.locks import OsLock
 from data_engine.model import Deployment, Run, Switch
 from data_engine.notebook.catalog import read_catalog, with_no_steps_refused, with_unreadable
@@ -36,6 +37,7 @@ from data_engine.record import frozen
 from data_engine.status.build import FlowFacts, WorkspaceFacts, build_status
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.offline import OfflineFacts, reset_offline
+from data_engine.status.runs import accepted_columns
 
 _LOCK_S = 0.5
 _PATIENCE_S = 30.0
@@ -89,7 +91,12 @@ class ProcessOwner:
     async def retry(
         self, flow: str | None, source: str | None, *, accept: bool = False
     ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-        """Refuse: nothing is tried again without a daemon."""
+        """Accept columns that are not as before; refuse all else: nothing is tried again without a daemon."""
+        if accept and flow is not None and unaccepted_runs(self.home.ledger(), flow):
+            words: list[str] = []
+            with owning(self.home) as keeper:
+                publish(keeper, lambda: words.extend(accepted_columns(self.home.ledger(), [flow])))
+            return 0, tuple(words), ()
         raise no_retry_here(self.home, flow, source)
 
     async def reset(self, flow: str | None) -> int:

@@ -53,7 +53,7 @@ from data_engine.scheduler.executor import SourceRun
 from data_engine.scheduler.run_queue import Turn, Work
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
-from data_engine.status.runs import no_run
+from data_engine.status.runs import accepted_columns, no_run
 
 _FIRST_LOOKS_S = 0.5
 
@@ -303,6 +303,7 @@ class DaemonOwner:
             key = pick_source(self.good_flow(self.deployed(flow)), source).key
             keys = None if key is None else frozenset({key})
         names = self.daemon.triggers.names() if flow is None else [self.deployed(flow).entry.name]
+        columns = await asyncio.to_thread(accepted_columns, self.daemon.ledger, names) if accept else ()
         flows = [planned for name in names if (planned := self.daemon.planned_flow(name))]
         held = await asyncio.to_thread(self.daemon.held_files.of, flows)
         slots = sum(self.daemon.triggers.free(name, keys) for name in names)
@@ -312,7 +313,7 @@ class DaemonOwner:
         whys = {name: why for name in names if (why := self.daemon.triggers.feed_shrunk(name)) is not None}
         for name in whys if accept else ():
             self.daemon.triggers.accept(name)
-        words = tuple(f"{name}: {why.what}" for name, why in whys.items())
+        words = (*columns, *(f"{name}: {why.what}" for name, why in whys.items()))
         return (count, words, ()) if accept else (count, (), words)
 
     async def reset(self, flow: str | None) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from data_engine.argument_checks import checked
 from data_engine.engine.candidates import Source, pick_source, startup_sources
+from data_engine.engine.feed_schemas import PassFrames, RunFrames
 from data_engine.engine.local_workspace import LocalWorkspace, settle_flow, workspace_of
 from data_engine.engine.memo.cache import PreviewCache
 from data_engine.engine.memo.caption import (
@@ -194,6 +195,8 @@ def make_runner(
     """The runner of the steps of a settled flow for `source`, which reuses what this process has kept of them."""
     context = make_context(flow, source, home=home, control=control, started_at_s=time.time())
     context.params = as_steps_see(flow, params, secret=context.secret)
+    if home is not None and home.has_ledger and (frames := PassFrames(flow, home)).are_judged:
+        control.feed = RunFrames(frames, None)
     return PreviewRunner(
         flow,
         context,

@@ -20,6 +20,7 @@ from data_engine.engine.access.guards import OverwritesSourceError, OwnSources
 from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
+from data_engine.engine.feed_schemas import PassFrames, RunFrames
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
 from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -32,6 +33,7 @@ from data_engine.engine.recording import RecordedPass, Recording, readers_watche
 from data_engine.engine.run_sources import guard_of_run, same_bytes_text, seen_by_hand, taken_in
 from data_engine.engine.stage import staged_run
 from data_engine.errors import (
+    FeedChangedError,
     FlowExecutionError,
     FlowStoppedError,
     FlowValidationError,
@@ -54,12 +56,14 @@ from data_engine.flow.trigger import Schedule
 from data_engine.formatting import first_few
 from data_engine.keeping import Keeping, RunOfRows, keeping
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
+from data_engine.ledger.rows import changes_as_json
 from data_engine.model import (
     Event,
     FeedCount,
     LogLine,
     RunAbout,
     RunFinished,
+    RunSpent,
     RunStarted,
     SeenSource,
     StepFinished,
@@ -110,6 +114,7 @@ class RunPass:
         self.executor = None if settings is None else settings.executor
         self.limit_s = None if settings is None else settings.limits.run_timeout_s
         self.recorded = None if home is None else RecordedPass(flow, params, home=home)
+        self.frames = None if home is None else PassFrames(flow, home)
         self.hears_steps = hears == "all" or home is not None or bool(taken_later(flow.steps))
         self.hears_runs = self.hears_steps or hears == "runs"
         self.saving = [step for step in flow.steps if step.save_as is not None]
@@ -121,6 +126,12 @@ class RunPass:
     def captured(self) -> list[tuple[Namespace, str]]:
         """The names in the author's modules that hold a reader or a writer itself."""
         return held(step.fn for step in self.flow.steps)
+
+    def frames_of_run(self, about: RunAbout | None) -> RunFrames | None:
+        """What takes the frames of a run of this pass; None outside of a workspace."""
+        if self.frames is None:
+            return None
+        return RunFrames(self.frames, None if about is None else about.deployment_id)
 
     def run(
         self,
@@ -242,6 +253,8 @@ class _Run:
         self.seen = seen
         self.settles = seen if of.settles else ()
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
+        self.frames = of.frames_of_run(about)
+        self.control.feed = self.frames
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
         self.quarantine = None
@@ -371,6 +384,8 @@ class _Run:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
                     recording.take(event, self.context.current)
+                if self.frames is not None:
+                    self.frames.take(event.step_index, self.context.current, is_good=event.status == "success")
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
@@ -438,18 +453,25 @@ class _Run:
         if not self.of.hears_runs:
             return
         is_due_again = why is not None and why.kind == "target_changed"
-        puts_apart = status == "success" and self.quarantine is not None
-        spent = (
-            None
-            if self.recording is None
-            else self.recording.spent(self.control.checked, puts_apart=puts_apart, is_good=status == "success")
-        )
         settles = () if is_due_again else self.settles
-        if spent is not None and status == "success" and self.taken_in:
+        spent = self._spent(is_good=status == "success")
+        self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+        if spent is not None and spent.schema is not None and self.frames is not None:
+            self.frames.note_sent(spent.schema)
+
+    def _spent(self, *, is_good: bool) -> RunSpent | None:
+        """What the run used and made; None where nothing of it is recorded."""
+        if self.recording is None:
+            return None
+        puts_apart = is_good and self.quarantine is not None
+        spent = self.recording.spent(self.control.checked, puts_apart=puts_apart, is_good=is_good)
+        if is_good and self.taken_in:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
             spent = spent._replace(feed=FeedCount(counts))
-        self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+        if self.frames is not None:
+            spent = spent._replace(schema=self.frames.schema(finds_drift=is_good and self.of.settles))
+        return spent
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:
@@ -584,10 +606,12 @@ def outcome_of(raised: BaseException) -> tuple[str, Cause, BaseException]:
 
 
 def _cause_of_change(error: BaseException | None) -> Cause | None:
-    """The cause where a target could not be replaced, or a step would have overwritten its source; None elsewhere."""
+    """The cause where a target could not be replaced, a step would have overwritten its source, or the feed has changed; None elsewhere."""
     while error is not None:
         if isinstance(error, OverwritesSourceError):
             return Cause("overwrites_source", {"path": error.where})
+        if isinstance(error, FeedChangedError):
+            return Cause("feed_changed", {"changes": changes_as_json(error.changes)})
         if isinstance(error, (TargetChangedError, TargetHeldError)):
             return Cause("target_changed" if isinstance(error, TargetChangedError) else "target_held")
         error = error.__cause__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from data_engine.argument_checks import is_text
 from data_engine.display_hook import Displayable
@@ -244,6 +244,53 @@ def rows_of(value: object) -> int | None:
         return None
     with suppress(Exception):  # another library's value
         return counter(value)
+    return None
+
+
+Columns: TypeAlias = tuple[Sequence[Any], Sequence[Any]]
+"""The names of a frame's columns and their types, as its library has them."""
+
+
+def columns_of(value: object) -> tuple[Columns, ...]:
+    """The columns of a frame of Polars or pandas, an Arrow table or a relation of DuckDB; of a Batch those of each different kind of
+    frame in it. Nothing is computed for it; a scan that a LazyFrame resolves for it is not resolved again when it is collected.
+
+    Example:
+        >>> import polars as pl
+        >>> columns_of(pl.DataFrame({"day": ["x"], "amount": [3]})), columns_of([1, 2])
+        (((['day', 'amount'], [String, Int64]),), ())
+    """
+    if isinstance(value, Batch):
+        kinds: list[tuple[dict[Any, Any], Columns]] = []
+        for item in value:
+            for names, types in columns_of(item):
+                if all(known != dict(zip(names, types, strict=True)) for known, _ in kinds):
+                    kinds.append((dict(zip(names, types, strict=True)), (names, types)))
+        return tuple(columns for _, columns in kinds[:_MOST_KINDS])
+    kind: Any = type(value)
+    reader = _columns_reader_of(kind)
+    if reader is not None:
+        with suppress(Exception):  # a lazy frame that cannot be resolved; its step will fail
+            return (reader(value),)
+    return ()
+
+
+_MOST_KINDS = 50
+
+
+@lru_cache(maxsize=1000)
+def _columns_reader_of(kind: Any) -> Callable[[Any], Columns] | None:
+    library, name = kind.__module__.partition(".")[0], kind.__name__
+    if (library, name) == ("polars", "DataFrame"):
+        return lambda frame: (frame.columns, frame.dtypes)
+    if (library, name) == ("polars", "LazyFrame"):
+        return lambda lazy: ((schema := lazy.collect_schema()).names(), schema.dtypes())
+    if (library, name) == ("pandas", "DataFrame"):
+        return lambda frame: (list(frame.columns), list(frame.dtypes))
+    if library == "pyarrow" and name in ("Table", "RecordBatch"):
+        return lambda table: (table.schema.names, table.schema.types)
+    if name == "DuckDBPyRelation":
+        return lambda relation: (relation.columns, relation.types)
     return None
 
 

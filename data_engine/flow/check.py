@@ -10,9 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from data_engine.errors import FlowValidationError
+from data_engine.errors import FeedChangedError, FlowValidationError
+from data_engine.flow.batch import columns_of
 from data_engine.flow.rules import MOST_RULES, CheckRules, rules_of, wrong_option
-from data_engine.formatting import first_few, plural
+from data_engine.formatting import cli_line, first_few, plural
 from data_engine.model import RuleCount
 from data_engine.record import frozen
 
@@ -46,13 +47,14 @@ class SplitRows(NamedTuple):
 
 @frozen
 class Check:
-    """A step that passes on the rows of which every rule is true, as `Flow.check` says. `written_at` is the file, line and module where
-    it was written, for the errors of its runs."""
+    """A step that passes on the rows of which every rule is true, as `Flow.check` says; with `as_before` only where the columns are those of
+    a good run. `written_at` is the file, line and module where it was written, for the errors of its runs."""
 
     rules: CheckRules
     on_fail: str = "fail"
     at_most: float | None = None
     rejected: str | None = None
+    as_before: bool = False
     written_at: tuple[str, int, str] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, context: FlowContext) -> Any:
@@ -66,21 +68,46 @@ class Check:
         """The rules, and what happens to rows that break them, for people."""
         most = "" if self.at_most is None else f", at most {self.at_most:.4g} of all rows"
         named = "" if self.rejected is None else f" as {self.rejected}"
-        return f"{first_few(self.rules.names, MOST_RULES)}: {_BECOMES[self.on_fail]}{named}{most}"
+        names = [*(["columns as before"] if self.as_before else []), *self.rules.names]
+        return f"{first_few(names, MOST_RULES)}: {_BECOMES[self.on_fail]}{named}{most}"
 
     def apart(self, context: FlowContext) -> SplitRows:
         """The rows that go on, and the rejected rows where they have a name.
 
         Raises:
+            FeedChangedError: the columns are not as before.
             FlowValidationError: the rules cannot be asked, or rows must not go on.
         """
-        from data_engine.flow.checking import judge
-
         try:
+            if self.as_before:
+                self._judge_columns(context)
+            if not self.rules.names:
+                return SplitRows(context.current, None)
+            from data_engine.flow.checking import judge
+
             return self._apart(context, judge(context.current, self.rules))
         except FlowValidationError as error:
             error.written_at = self.written_at
             raise
+
+    def _judge_columns(self, context: FlowContext) -> None:
+        label, feed = repr(self.rules.label), context.control.feed
+        where = f"Flow.check(schema='as_before', label={label})"
+        if not columns_of(context.current):
+            what = f"check {label} got {type(context.current).__name__}, and no frame whose columns could be compared"
+            fix = "let the step before return a frame, or name one with use="
+            raise FlowValidationError(what, where=where, fix=fix)
+        changes = () if feed is None else feed.judge(self.rules.label, context.current)
+        if not changes:
+            return
+        words = "; ".join(change.text for change in changes)
+        if self.on_fail == "warn":
+            context.log(words, level="WARNING")
+            return
+        fix = _TO_ACCEPT.format(retry=cli_line("retry", context.flow_name, "--accept"))
+        error = FeedChangedError(f"check {label} is not passed: {words}", where=where, fix=fix)
+        error.changes = changes
+        raise error
 
     def _apart(self, context: FlowContext, judgement: CheckedFrame) -> SplitRows:
         broken = [count for count in judgement.counts if count.failed or count.unknown]
@@ -106,6 +133,7 @@ class Check:
         return FlowValidationError(f"check {label} {what}: {details}", where=f"Flow.check(..., label={label})", fix=fix)
 
 
+_TO_ACCEPT = "correct the source; or let this pass too from now on: `{retry}`; or correct the steps and deploy them"
 _TO_FAIL = (
     'correct the data or the rule; on_fail="quarantine" lets the good rows go on and keeps the others apart, '
     'on_fail="warn" lets all go on'
@@ -114,12 +142,19 @@ _ABOUT_FRAME = "correct the data or the rule: a rule about the whole frame rejec
 _TOO_MANY = "look at the source: it may be another one than expected; or raise at_most="
 
 
-def make_check(rules: object, *, on_fail: object, at_most: object, rejected: object, label: str) -> Check:
+def make_check(
+    rules: object, *, schema: object, on_fail: object, at_most: object, rejected: object, label: str
+) -> Check:
     """The check that these options of `Flow.check` mean.
 
     Raises:
         FlowValidationError: no rules, a value that is no rule, or a wrong option.
     """
+    if schema not in (None, "as_before"):
+        what = f"schema={schema!r} is not possible"
+        raise wrong_option(
+            what, "schema", 'schema="as_before", or leave it out; a dataframely Schema is given as rules'
+        )
     if on_fail not in ON_FAIL:
         raise wrong_option(f"on_fail={on_fail!r} is not possible", "on_fail", f"use {', '.join(map(repr, ON_FAIL))}")
     if at_most is not None:
@@ -131,11 +166,14 @@ def make_check(rules: object, *, on_fail: object, at_most: object, rejected: obj
             raise wrong_option(
                 "at_most= limits what is rejected", "at_most", 'give on_fail="quarantine" too, or leave it out'
             )
+    if rules is None and schema is not None and (on_fail == "quarantine" or rejected is not None):
+        raise wrong_option("only rules reject rows", "rules", 'give rules too, or on_fail="fail" or "warn"')
     name = None if rejected is None else str(rejected).strip()
     if rejected is not None and (not isinstance(rejected, str) or not name or name == "current"):
         raise wrong_option(f"rejected={rejected!r} is no name of an object", "rejected", 'rejected="bad_df"')
     limit = None if at_most is None else float(at_most)
-    return Check(rules_of(rules, label), str(on_fail), limit, name, _author_line())
+    judged = CheckRules(label) if rules is None and schema is not None else rules_of(rules, label)
+    return Check(judged, str(on_fail), limit, name, schema is not None, _author_line())
 
 
 def _author_line() -> tuple[str, int, str] | None:

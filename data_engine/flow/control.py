@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
-from data_engine.model import Event, LogLine, StepProgress
+from data_engine.model import Event, FrameChange, LogLine, StepProgress
 from data_engine.record import frozen
 
 PROGRESS_INTERVAL_S = 0.05
@@ -81,13 +81,23 @@ class ItemFailed(Exception):
         self.error = error
 
 
+class FeedHistory(Protocol):
+    """What the frames of a run are compared with: those of the good runs before it."""
+
+    def judge(self, check: str, value: object) -> tuple[FrameChange, ...]:
+        """How the frame that the check of this label is given differs from those of every good run; none where there was no run."""
+
+    def changes(self) -> tuple[FrameChange, ...]:
+        """How the frames of this run, as far as there are any, differ from those of every good run."""
+
+
 @dataclass(slots=True)
 class StepControl:
     """The controls of a run, for its steps.
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
-    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`).
+    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`); `feed` compares its frames.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -100,6 +110,7 @@ class StepControl:
     last_progress_s: float = 0.0
     lost: set[str] = field(default_factory=set)
     checked: list[Any] = field(default_factory=list)
+    feed: FeedHistory | None = None
 
     def log(self, text: str, level: str = "INFO") -> None:
         """Add a line to the run's log."""

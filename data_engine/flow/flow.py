@@ -494,8 +494,9 @@ class Flow(Displayable):
     @checked(only=())
     def check(
         self,
-        rules: Mapping[str, Any] | type,
+        rules: Mapping[str, Any] | type | None = None,
         *,
+        schema: Literal["as_before"] | None = None,
         use: str | None = None,
         save_as: str | None = None,
         on_fail: Literal["fail", "warn", "quarantine"] = "fail",
@@ -508,6 +509,10 @@ class Flow(Displayable):
         The frame is a Polars DataFrame or LazyFrame, a pandas frame, an Arrow table or a DuckDB relation; the result is of the same kind,
         with the same columns, types and order. A rule with one value for the whole frame (`pl.len() > 0`) judges the frame.
 
+        With `schema="as_before"`, alone or beside rules, its columns and their types must be, in any order, those of a good run since the
+        last deploy that changed the steps before; the first run sets them. Where they are not, nothing after it runs and the source is held,
+        until somebody accepts it (`data-engine retry NAME --accept`) or the source is as before; with on_fail="warn" that is only told.
+
         Args:
             rules: name -> a Polars expression, or its text in SQL ("amount > 0"; of a relation in DuckDB's); or a dataframely Schema.
                 Null is not true, nor is NaN in what a rule compares: such a row is rejected, and counted as unknown.
@@ -517,8 +522,8 @@ class Flow(Displayable):
             rejected: the name of an object with the rejected rows, for `preview(use=...)`.
 
         Raises:
-            FlowValidationError: no rules, or an option is wrong. At run time: a rule that names no column or gives no booleans, rows
-                that must not go on.
+            FlowValidationError: neither rules nor a schema, or an option is wrong. At run time: a rule that names no column or gives no
+                booleans, rows that must not go on; a FeedChangedError where columns are not as before.
 
         Example:
             >>> import polars as pl
@@ -526,12 +531,14 @@ class Flow(Displayable):
             >>> flow = Flow(group="Demo").step(lambda context: pl.DataFrame({"amount": [3, -1, None]}))
             >>> flow.check({"positive": "amount > 0"}, on_fail="quarantine").preview()["amount"].to_list()
             [3]
+            >>> flow.check(schema="as_before").steps[-1].fn.words
+            'columns as before: or the run fails'
         """
         from data_engine.flow.check import Check, make_check
 
         number = 1 + sum(isinstance(step.fn, Check) for step in self.steps)
         title = _object_name(label, "label", "check") or ("Check" if number == 1 else f"Check {number}")
-        check = make_check(rules, on_fail=on_fail, at_most=at_most, rejected=rejected, label=title)
+        check = make_check(rules, schema=schema, on_fail=on_fail, at_most=at_most, rejected=rejected, label=title)
         return self._with(check, use, save_as, title, title, "check", "check")
 
     def _with(

@@ -45,7 +45,7 @@ class CheckRules:
     @property
     def names(self) -> list[str]:
         """The names of the rules, for people."""
-        return [rule.name for rule in self.each] or [self.schema.__name__]
+        return [rule.name for rule in self.each] or ([] if self.schema is None else [self.schema.__name__])
 
 
 class CheckResult(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any, NamedTuple
 
-from data_engine.errors import FlowExecutionError, FlowValidationError, message_of
+from data_engine.errors import FeedChangedError, FlowExecutionError, FlowValidationError, message_of
 from data_engine.flow.batch import Batch, FileRef, rows_of
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed, StepControl, ends_run
@@ -190,6 +190,8 @@ def step_error(
         fix=fix,
     )
     raised.__cause__ = cause
+    if context.control.feed is not None and not isinstance(cause, FeedChangedError):
+        raised.set_feed(context.control.feed.changes())
     return raised, "failed"
 
 

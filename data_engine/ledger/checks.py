@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from data_engine.argument_checks import is_unicode
-from data_engine.ledger.rows import restored
+from data_engine.ledger.rows import drift_of, frames_of, restored
 from data_engine.ledger.segments import TABLES
 from data_engine.model import RUN_STATUSES
 
@@ -287,10 +287,10 @@ _NAMES: dict[Callable[[Any], bool], str] = {
     _is_object: "asked detail params",
     _is_list: "cells helpers config run_ids distributions",
     _is_path: "source_path output_path reference_path",
-    _is_word: "trigger_kind environment python reads",
+    _is_word: "trigger_kind environment python schema reads",
     _is_files: "inputs outputs",
     _is_set: "set_id digest",
-    (0, 1).__contains__: "is_closed is_as_scheduled git_dirty",
+    (0, 1).__contains__: "is_closed is_as_scheduled git_dirty accepted",
     (lambda value: value >= 0): "size_bytes success_size_bytes peak_memory_bytes rows_in rows_out rejected",
     (lambda value: True): "mtime_ns success_mtime_ns enabled",
     (lambda value: 1 <= value <= LARGEST_REV): "number rev",
@@ -298,6 +298,8 @@ _NAMES: dict[Callable[[Any], bool], str] = {
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
+    "frames": lambda value: _is_text(value) and bool(frames_of(value)),
+    "drift": lambda value: _is_text(value) and bool(drift_of(value)),
     "publication": _is_publication,
     "files": _is_references,
     "feed": lambda value: _is_feed(_json_of(value)),
@@ -317,6 +319,7 @@ _OWN_CHECKS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "schedule_slots": {"run_id": lambda value: value == "" or _is_id(value)},  # "" was served without any run
     "environments": {"digest": _is_word},
     "read_sets": {"digest": _is_word},
+    "frame_schemas": {"digest": _is_word},
     "backfills": {
         "kind": ("files", "slots").__contains__,
         "state": ("running", "done", "stopped").__contains__,

@@ -41,7 +41,10 @@ from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
     FeedCount,
+    FeedSchema,
     FileFacts,
+    Frame,
+    FrameChange,
     LogLine,
     PublishStarted,
     Reference,
@@ -339,6 +342,8 @@ def seen_of(packed: Any) -> tuple[SeenSource, ...]:
 
 
 def _packed(value: Any) -> Any:
+    if isinstance(value, FrameChange):
+        return value.as_dict()
     return [value.kind, dict(value.data)] if isinstance(value, Cause) else json.JSONEncoder().default(value)
 
 
@@ -372,7 +377,7 @@ def _event(packed: Any) -> Event:
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
     files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
-    peak, cpu_s, checks, rejected, feed, references = more
+    peak, cpu_s, checks, rejected, feed, schema, references = more
     return RunSpent(
         next(files),
         more_inputs,
@@ -383,8 +388,14 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         tuple(RuleCount(*row) for row in checks),
         rejected,
         feed and FeedCount(dict(feed[0])),
+        schema and _schema(*schema),
         tuple(Reference(*row) for row in references),
     )
+
+
+def _schema(digest: str, frames: Any, drift: Any) -> FeedSchema:
+    columns = (Frame(name, code, tuple(map(tuple, columns))) for name, code, columns in frames or ())
+    return FeedSchema(digest, None if frames is None else tuple(columns), tuple(map(FrameChange.read, drift)))
 
 
 def _refused(what: str) -> FlowValidationError:

@@ -335,6 +335,24 @@ CREATE INDEX runs_with_feed ON runs (flow_name, source_root, finished_at_utc) WH
 CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) WHERE success_content_hash IS NOT NULL;
 """
 
+_FRAMES = """
+-- The columns of the frames of a run: each set of them once. A run whose feed a person accepted counts as a good one
+CREATE TABLE frame_schemas (
+    digest TEXT PRIMARY KEY NOT NULL,
+    frames TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    seen_token INTEGER NOT NULL DEFAULT 0,
+    seen_rev INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX frame_schemas_by_rev ON frame_schemas (rev) WHERE rev > 0;
+ALTER TABLE runs ADD COLUMN schema TEXT;
+ALTER TABLE runs ADD COLUMN drift TEXT;
+ALTER TABLE runs ADD COLUMN accepted INTEGER;
+CREATE INDEX runs_by_schema ON runs (flow_name, schema, finished_at_utc)
+    WHERE schema IS NOT NULL AND edited IS NULL AND (status = 'success' OR accepted = 1);
+CREATE INDEX runs_drifted ON runs (flow_name, finished_at_utc) WHERE drift IS NOT NULL;
+"""
+
 _OUTDATED = """
 -- What a good run read beside its source, each set of versions once, and how such files were when somebody looked at them last
 ALTER TABLE runs ADD COLUMN reads TEXT;
@@ -361,7 +379,7 @@ CREATE TABLE reference_files (
 CREATE INDEX reference_files_by_rev ON reference_files (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 19: _OUTDATED}
+MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 18: _FRAMES, 19: _OUTDATED}
 """The script that leads to each version, ascending: from no file to the first, from each to the following; `PRAGMA user_version` says
 where a file is."""
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from data_engine.cause import Cause, cause_from
 from data_engine.model import (
     FileFacts,
+    Frame,
+    FrameChange,
     PublishStarted,
     Reference,
     Run,
@@ -43,12 +45,12 @@ RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
     " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected,"
-    " edited"
+    " edited, drift, (SELECT frames FROM frame_schemas WHERE digest = schema)"
 )
-"""In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files as JSON."""
+"""In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files and frames as JSON."""
 
-SHORT_RUN_COLUMNS = RUN_COLUMNS.replace(" inputs, outputs,", " NULL, NULL,")
-"""The same without its files, for those who ask often."""
+SHORT_RUN_COLUMNS = RUN_COLUMNS.replace(" inputs, outputs,", " NULL, NULL,").rpartition(", ")[0] + ", NULL"
+"""The same without its files and frames, for those who ask often."""
 
 STEP_COLUMNS = (
     "run_id, step_index, step_label, status, started_at_utc, finished_at_utc, elapsed_s, error_text, output_path,"
@@ -183,7 +185,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, drift, frames = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -218,7 +220,85 @@ def run_of(row: tuple[Any, ...]) -> Run:
         tuple(RunCheck(*check) for check in json.loads(checks or "[]")),
         rejected,
         edited,
+        {name: frame.columns for name, frame in numbered(frames_of(frames)).items()},
+        drift_of(drift),
     )
+
+
+def numbered(frames: Iterable[Frame]) -> dict[str, Frame]:
+    """The frames by their names; of a batch with several kinds of frames the second is called "raw (2)".
+
+    Example:
+        >>> list(numbered([Frame("raw", "", ()), Frame("raw", "", (("day", "Date"),))]))
+        ['raw', 'raw (2)']
+    """
+    named: dict[str, Frame] = {}
+    for frame in frames:
+        name, number = frame.name, 2
+        while name in named:
+            name, number = f"{frame.name} ({number})", number + 1
+        named[name] = frame
+    return named
+
+
+def frames_as_text(frames: Sequence[Frame]) -> str:
+    """The frames of a run for a column.
+
+    Example:
+        >>> frames_as_text([Frame("raw", "c0de", (("day", "Date"),))])
+        '[["raw","c0de",[["day","Date"]]]]'
+    """
+    return _to_json(frames)
+
+
+def frames_of(text: str | None) -> tuple[Frame, ...]:
+    """The frames in a text of `frames_as_text`; none where it cannot be read.
+
+    Example:
+        >>> frames_of('[["raw","c0de",[["day","Date"]]]]')[0].columns, frames_of("[1]"), frames_of(None)
+        ((('day', 'Date'),), (), ())
+    """
+    try:
+        packed = [] if text is None else json.loads(text)
+        return tuple(
+            Frame(str(name), str(code), tuple((str(column), str(kind)) for column, kind in columns))
+            for name, code, columns in packed
+        )
+    except (ValueError, TypeError, RecursionError):  # what another machine wrote
+        return ()
+
+
+def drift_as_text(changes: Sequence[FrameChange]) -> str | None:
+    """How a run's frames differ from those before, for a column; None where they do not.
+
+    Example:
+        >>> drift_of(drift_as_text([FrameChange("raw", ("day",))]))[0].gone, drift_as_text([])
+        (('day',), None)
+    """
+    return _to_json(changes_as_json(changes)) if changes else None
+
+
+def changes_as_json(changes: Iterable[FrameChange]) -> list[list[Any]]:
+    """Changes of frames as lists, for JSON."""
+    return [[c.name, c.gone, c.new, c.retyped, c.until] for c in changes]
+
+
+def drift_of(text: str | None) -> tuple[FrameChange, ...]:
+    """The changes in a text of `drift_as_text`; none where it cannot be read."""
+    try:
+        packed = [] if text is None else json.loads(text)
+        return tuple(
+            FrameChange(
+                str(name),
+                tuple(map(str, gone)),
+                tuple(map(str, new)),
+                tuple((str(column), str(before), str(now)) for column, before, now in retyped),
+                until and str(until),
+            )
+            for name, gone, new, retyped, until in packed
+        )
+    except (ValueError, TypeError, RecursionError):  # what another machine wrote
+        return ()
 
 
 def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:

@@ -82,7 +82,7 @@ _TYPES = {
     **dict.fromkeys(("number", "round", "total", "ended", "failed", "again", "abandoned_in_a_row"), "int"),
     **dict.fromkeys(("size_bytes", "mtime_ns", "success_size_bytes", "success_mtime_ns", "peak_memory_bytes"), "int"),
     **dict.fromkeys(("step_index", "line_no", "rows_in", "rows_out", "rejected", "fencing_token", "rev"), "int"),
-    **dict.fromkeys(("git_dirty", "is_as_scheduled", "is_closed"), "int"),
+    **dict.fromkeys(("git_dirty", "is_as_scheduled", "is_closed", "accepted"), "int"),
     **dict.fromkeys(("elapsed_s", "cpu_s"), "real"),
     "enabled": "bool",
 }
@@ -101,7 +101,7 @@ TABLES = {
         "run_id flow_name group_name source_path? source_root? source_key? status started_at_utc finished_at_utc?"
         " elapsed_s? error_text? cause? started_seen? cause_kind? cause_data? trigger_kind? trigger_detail? run_by? params?"
         " deployment_id? git_commit? git_dirty? python? environment? inputs? outputs? peak_memory_bytes? cpu_s?"
-        " scheduled_for? publication? checks? rejected? edited? feed? reads?",
+        " scheduled_for? publication? checks? rejected? edited? feed? schema? drift? accepted? reads?",
     ),
     "step_runs": _table(
         "run_id step_index",
@@ -133,6 +133,7 @@ TABLES = {
         "request_id verb flow_name state outcome? answer? run_ids asked_by machine file_owner? at_utc",
     ),
     "environments": _table("digest", "digest python distributions"),
+    "frame_schemas": _table("digest", "digest frames"),
     "backfills": _table(
         "backfill_id",
         "backfill_id flow_name kind asked params is_as_scheduled asked_by at_utc state round total ended failed",

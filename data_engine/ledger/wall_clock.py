@@ -43,13 +43,17 @@ _YEAR_DAYS = 365
 _JUMP_S = 3600.0
 _SETTING = "wall clock"
 
-# The runs of an open backfill show which are still to come, and the newest runs of sources how many rows are rejected now.
+# The runs of an open backfill show which are still to come, the newest runs of sources how many rows are rejected now, and the newest
+# good run of a flow how its feed is.
 _OLD_RUNS = (
     "FROM runs WHERE started_at_utc < :before AND finished_at_utc < :before AND status != 'started'"
     " AND NOT (trigger_kind IS 'backfill' AND trigger_detail IN"
     " (SELECT backfill_id FROM backfills WHERE state = 'running'))"
     " AND NOT (coalesce(rejected, 0) > 0 AND NOT EXISTS (SELECT 1 FROM runs AS newer WHERE newer.rejected IS NOT NULL"
     " AND newer.flow_name = runs.flow_name AND newer.source_key IS runs.source_key"
+    " AND newer.finished_at_utc > runs.finished_at_utc))"
+    " AND NOT (schema IS NOT NULL AND edited IS NULL AND status = 'success' AND NOT EXISTS (SELECT 1 FROM runs AS newer"
+    " WHERE newer.flow_name = runs.flow_name AND newer.status = 'success' AND newer.schema IS NOT NULL AND newer.edited IS NULL"
     " AND newer.finished_at_utc > runs.finished_at_utc))"
 )
 

@@ -12,7 +12,9 @@ from typing import Any
 from data_engine.cause import Cause, data_text
 from data_engine.ledger.logs import RECORDED_BYTES, RECORDED_LINES
 from data_engine.ledger.rows import (
+    drift_as_text,
     files_as_text,
+    frames_as_text,
     publication_as_text,
     references_as_text,
     seen_as_text,
@@ -44,8 +46,8 @@ _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
     edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
-    checks, rejected, feed, reads, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    checks, rejected, feed, schema, drift, reads, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_READ_SET = "INSERT INTO read_sets (digest, files, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -53,6 +55,8 @@ _PUT_READ_SET = "INSERT INTO read_sets (digest, files, rev) VALUES (?, ?, ?) ON 
 _PUT_ENVIRONMENT = """
 INSERT INTO environments (digest, python, distributions, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+
+_PUT_FRAMES = "INSERT INTO frame_schemas (digest, frames, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 _KEEP_STEP = """
 ON CONFLICT (run_id, step_index) DO UPDATE SET step_label = excluded.step_label, status = excluded.status,
@@ -77,7 +81,7 @@ ON CONFLICT DO NOTHING
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
     cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?,
-    checks = ?, rejected = ?, feed = ?, reads = ?, rev = ?
+    checks = ?, rejected = ?, feed = ?, schema = ?, drift = ?, reads = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -274,19 +278,7 @@ def _end_as_known(connection: sqlite3.Connection, run_id: str, sources: Iterable
             status, at_utc, error = end
             connection.execute(
                 _END_RUN,
-                (
-                    status,
-                    at_utc,
-                    None,
-                    error,
-                    None,
-                    None,
-                    None,
-                    status == "success",
-                    *_spent(connection, None, rev),
-                    rev,
-                    run_id,
-                ),
+                (status, at_utc, None, error, None, None, None, status == "success", *_NOT_SPENT, rev, run_id),
             )
             connection.execute(_END_STEPS, (status, at_utc, rev, run_id))
             return True
@@ -350,19 +342,27 @@ _UNKNOWN = (None,) * 11
 """The columns of a run whose start is not known."""
 
 
+_NOT_SPENT = (None,) * 10
+
+
 def _spent(connection: sqlite3.Connection, spent: RunSpent | None, rev: int) -> tuple[Any, ...]:
     if spent is None:
-        return (None,) * 8
+        return _NOT_SPENT
     inputs = files_as_text(spent.inputs, spent.more_inputs)
     outputs = files_as_text(spent.outputs, spent.more_outputs)
     checks = json.dumps(spent.checks, separators=(",", ":")) if spent.checks else None
     feed = None if spent.feed is None else json.dumps(spent.feed.counts, separators=(",", ":"))
+    schema, digest, drift = spent.schema, None, None
+    if schema is not None:
+        digest, drift = schema.digest, drift_as_text(schema.drift)
+        if schema.frames is not None:
+            connection.execute(_PUT_FRAMES, (digest, frames_as_text(schema.frames), rev))
     reads = None
     if spent.references:
         text = references_as_text(spent.references)
         reads = hashlib.sha256(text.encode()).hexdigest()[:16]
         connection.execute(_PUT_READ_SET, (reads, text, rev))
-    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, reads
+    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, digest, drift, reads
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:

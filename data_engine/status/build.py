@@ -19,6 +19,7 @@ from data_engine.model import (
     BAD_ENDS,
     ActiveRun,
     Backfill,
+    FrameChange,
     Reference,
     Run,
     SourceKey,
@@ -209,6 +210,7 @@ def _flow(facts: FlowFacts, context: _FlowContext) -> FlowStatus:
         retried=facts.retried,
         rejected=facts.rejected,
         changed=facts.changed,
+        drift=facts.drift,
     )
 
 
@@ -267,8 +269,8 @@ class FlowFacts:
     are tried again later; `why` is planning's last reason for the whole flow; `waiting` is why work that could start does not.
     Until it `is_read` only the file is known. `cadence` is how often its folder is scanned, where that is rarer than its interval.
     `switch` is the last decision whether it runs by itself, `expected` how it meets its expectations, `timezone` that of the
-    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now. `changed` are the
-    references that have changed since outputs were made.
+    settings. `warnings` counts those in the log of its last run, `rejected` the rows that its checks reject now, `drift` says how its feed
+    has changed. `changed` are the references that have changed since outputs were made.
     """
 
     entry: CatalogEntry
@@ -287,6 +289,7 @@ class FlowFacts:
     retried: int = 0
     rejected: int = 0
     changed: tuple[Outdated, ...] = ()
+    drift: tuple[FrameChange, ...] = ()
 
     @property
     def is_enabled(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.references import References
 from data_engine.ledger.deployments import published
+from data_engine.ledger.feed_schemas import drifting_runs
 from data_engine.ledger.outbox import undelivered
 from data_engine.ledger.run_warnings import warnings_of
 from data_engine.ledger.wall_clock import clock_warnings, kept_doubt
@@ -66,7 +67,7 @@ class OfflineFacts:
         warned = warnings_of(ledger, [run.run_id for run in last.values()])
         files, flows_here = HeldFiles(ledger), [entry.flow for entry, _ in stands if entry.flow is not None]
         held = files.of(map(PlannedFlow.of, flows_here))
-        rejected = rejected_by_flow(rejected_now(ledger), files.gone(flows_here))
+        rejected, drifting = rejected_by_flow(rejected_now(ledger), files.gone(flows_here)), drifting_runs(ledger)
         outdated = References(ledger, home.layout).outdated(flows_here)
         changed = references_changed(outdated_there(outdated, flows_here), flows_here)
         me = machine_id(home.local.state_root)
@@ -84,6 +85,7 @@ class OfflineFacts:
                 warnings=0 if run is None else warned.get(run.run_id, 0),
                 rejected=rejected[entry.name],
                 changed=changed.get(entry.name, ()),
+                drift=() if (late := drifting.get(entry.name)) is None else late.drift,
             )
             for entry, status in stands
         ]

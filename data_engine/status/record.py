@@ -14,7 +14,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.lease.status import LeaseStatus
 from data_engine.marks import FAILED, Mark, mark_of
 from data_engine.message import Undelivered
-from data_engine.model import ActiveRun, Backfill, Run, ended_badly
+from data_engine.model import ActiveRun, Backfill, FrameChange, Run, ended_badly
 from data_engine.notebook.deployment_status import AS_DEPLOYED, DeploymentStatus
 from data_engine.reasons.kinds import (
     Broken,
@@ -209,12 +209,13 @@ class FlowStatus(Record):
     a broken edit, or what to do where the module is gone. `warned` counts the warnings of its last run. `tz` is the zone of
     `next_run_utc`, None for this machine's. `expected` is how it meets `Flow.expect`, None without that. `disabled` says who
     disabled it and when, also while another reason comes first. `retried` of its files failed and are tried again by
-    themselves; `rejected` rows are kept apart by its checks now. `changed` are the references that have changed since outputs were
+    themselves; `rejected` rows are kept apart by its checks now. `drift` is how the columns of its frames differ from those of all
+    good runs before, until a deploy or a good run with others. `changed` are the references that have changed since outputs were
     made, `outdated` counts these outputs by the path of the reference.
     """
 
     computed: ClassVar[tuple[str, ...]] = ("state", "reason", "deployment", "edit", "outdated")
-    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "changed")
+    sparse: ClassVar = ("warned", "tz", "disabled", "retried", "drift", "changed")
 
     name: str
     group: str | None = None
@@ -235,6 +236,7 @@ class FlowStatus(Record):
     disabled: Disabled | None = field(default=None, metadata={"of": read_reason})
     retried: int = 0
     rejected: int = 0
+    drift: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
     changed: tuple[Outdated, ...] = field(default=(), metadata={"of": read_reason})
 
     @property

@@ -1,4 +1,4 @@
-"""Compare two runs, the most important first (code, parameters, inputs, environment, rows, durations), and show how rows and
+"""Compare two runs, the most important first (code, parameters, inputs, environment, columns, rows, durations), and show how rows and
 durations of a flow developed over its runs."""
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from data_engine.errors import FlowValidationError
 from data_engine.formatting import duration_text
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.ledger import Ledger
-from data_engine.model import Deployment, Run, RunFile, StepRun
+from data_engine.model import Deployment, FrameChange, Run, RunFile, StepRun
 from data_engine.notebook.deployments import code_differences
+from data_engine.planning.drift import changes as frame_changes
 from data_engine.record import Record, frozen
 from data_engine.status.runs import by_label
 
@@ -61,6 +62,7 @@ class Comparison(Displayable, Record):
     params: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     inputs: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     environment: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    schemas: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
     rows: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     durations: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     notes: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Comparison(Displayable, Record):
     @property
     def is_equal(self) -> bool:
         """Whether nothing differs but how long it took."""
-        return not (self.code or self.params or self.inputs or self.environment or self.rows)
+        return not (self.code or self.params or self.inputs or self.environment or self.schemas or self.rows)
 
     def lines(self) -> list[tuple[str, str]]:
         """Each difference in words, after its kind.
@@ -82,8 +84,11 @@ class Comparison(Displayable, Record):
     def _lines(self) -> Iterator[tuple[str, str]]:
         for cell in self.code:
             yield "code", "\n".join([cell.name, *(f"    {line}" for line in cell.lines)])
-        for kind in ("params", "inputs", "environment", "rows", "durations"):
+        for kind in ("params", "inputs", "environment", "schemas", "rows", "durations"):
             for change in getattr(self, kind):
+                if isinstance(change, FrameChange):
+                    yield "columns", change.text
+                    continue
                 words = _seconds if kind == "durations" else _words
                 yield kind, f"{change.name}: {words(change.before)} → {words(change.after)}"
         for note in self.notes:
@@ -113,6 +118,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
         changes(a.params or {}, b.params or {}),
         _inputs(a, b),
         _environment(a, b, ledger.environment(a.environment or ""), ledger.environment(b.environment or "")),
+        frame_changes(a.schemas, b.schemas)[:_MOST],
         _rows(a, b, before, after),
         _durations(a, b, before, after),
         notes,

@@ -14,10 +14,11 @@ from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.formatting import cli_line, duration_text, first_few, local_time, path_in, plural, zoned_text
+from data_engine.ledger.feed_schemas import accept_feeds
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.logs import warned_text
 from data_engine.ledger.run_warnings import warnings_of, with_warnings
-from data_engine.model import Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
+from data_engine.model import FrameChange, Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
@@ -71,9 +72,20 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("Read", files_text(run.inputs, run.more_inputs)),
         ("Wrote", files_text(run.outputs, run.more_outputs)),
         ("Checks", checks_text(run)),
+        ("Feed", changes_text(run.drift)),
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
+
+
+def changes_text(changes: Sequence[FrameChange]) -> str:
+    """How frames differ from those before, in a line; "" where they do not."""
+    return "; ".join(change.text for change in changes)
+
+
+def accepted_columns(ledger: Ledger, flows: Iterable[str]) -> tuple[str, ...]:
+    """Accept the columns by which runs of these flows failed, as `feed_schemas.accept_feeds` does; what was accepted of each, in words."""
+    return tuple(f"{flow}: {change.text}" for flow in flows for change in accept_feeds(ledger, flow))
 
 
 def checks_text(run: Run) -> str:

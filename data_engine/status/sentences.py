@@ -10,7 +10,7 @@ from typing import Any
 from data_engine.formatting import beginning, cli_line, local_time, plural
 from data_engine.ledger.logs import warned_text
 from data_engine.message import Undelivered
-from data_engine.model import ActiveRun, Backfill, Run, ended_badly
+from data_engine.model import ActiveRun, Backfill, FrameChange, Run, ended_badly
 from data_engine.platforms.host import shell_line
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
 from data_engine.reasons.remedies import SHORT_ID, STOPS_AT, Reason
@@ -98,6 +98,16 @@ def changed_text(flow: FlowStatus) -> str | None:
     left = len(flow.changed) - _MOST_CHANGED
     more = [f"{plural(left, 'more file has', 'more files have')}"] if left > 0 else []
     return "; ".join([*(why.text for why in flow.changed[:_MOST_CHANGED]), *more]) or None
+
+
+def drift_text(changes: Sequence[FrameChange]) -> str | None:
+    """Say how the feed of a flow has changed; None where it has not.
+
+    Example:
+        >>> drift_text([FrameChange("raw_df", new=("note",), until="may.csv")]), drift_text([])
+        ('its feed has changed: raw_df: `note` is new; it was as before until may.csv', None)
+    """
+    return f"its feed has changed: {'; '.join(change.text for change in changes)}" if changes else None
 
 
 def undeployed_text(flow: str) -> str:

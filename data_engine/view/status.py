@@ -21,6 +21,7 @@ from data_engine.status.record import FlowStatus, WorkspaceStatus
 from data_engine.status.sentences import (
     GOES_ON,
     changed_text,
+    drift_text,
     ending_text,
     held_text,
     last_run_line,
@@ -155,7 +156,7 @@ def _flow_row(flow: FlowStatus, runs: Sequence[ActiveRun]) -> tuple[Cell, ...]:
     expected = None if flow.expected is None else flow.expected.text
     waits = isinstance(flow.why, (NotYet, ByHand)) and not flow.is_failing  # its state and its next run say that
     reason = ending_text(flow, runs) or (None if waits else reason_of(flow))
-    notes = filter(None, [flow.edit, reason, held_text(flow), expected, changed_text(flow)])
+    notes = filter(None, [flow.edit, reason, held_text(flow), expected, drift_text(flow.drift), changed_text(flow)])
     ended = last_run_line(flow, file_exists)
     return (
         flow.name,

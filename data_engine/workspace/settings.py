@@ -78,7 +78,7 @@ DEFAULT_SETTINGS_TEXT = """\
 
 # [alerts]
 # to = ["ops"]                    # names of secrets that hold Apprise URLs: data-engine secret set ops
-# on = ["failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "rejected", "recovered"]
+# on = ["failed", "held", "missed", "late", "overlong", "silent_owner", "unreachable", "rejected", "drift", "recovered"]
 # digest = "5m"                   # failures within this time after a flow's first are sent as one message
 """
 

@@ -57,6 +57,7 @@ export function flowDetails(app, selected) {
     active.map((one) => activeLine(app, one, active.length > 1)),
     backfillLine(app, row),
     failed,
+    driftLine(row),
     outdated(app, row),
     section === "code" && tellsOfItself(row) ? null : row.edit ? editLine(app, row, row.edit) : isDraft(row) ? draftLine(app, row) : null,
     tabs(app, "section", sections.map(([name, label]) => [name, label]), section, (name) => countOf(app, details, name)),
@@ -135,7 +136,27 @@ function shrunk(app, row) {
     h("div", { class: "de-grow" },
       h("div", null, row.reason || ""),
       h("div", { class: "de-line de-wrap" },
-        button(app, "accept", "Accept", row.buttons.accept, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm: "Really run it with the sources that are there?" }))));
+        acceptButton(app, row, "Really run it with the sources that are there?"))));
+}
+
+/**
+ * @param {Panel} app
+ * @param {PanelFlow} row
+ * @param {string} confirm
+ */
+function acceptButton(app, row, confirm) {
+  return button(app, "accept", "Accept", row.buttons.accept, () => app.act("retry", { flow: row.name, accept: true }), { small: true, confirm });
+}
+
+/**
+ * How the columns of its feed have changed though it runs well; nothing where they have not.
+ *
+ * @param {PanelFlow} row
+ */
+function driftLine(row) {
+  if (!row.drift || !row.drift.length) return null;
+  return h("div", { class: "de-note de-warn", key: "drift" }, icon({ shape: "triangle", tone: "warn" }),
+    h("div", { class: "de-grow" }, h("div", { class: "de-strong" }, "Its feed has changed"), row.drift.map((one) => h("div", { key: one.name }, one.text))));
 }
 
 /**
@@ -170,6 +191,7 @@ function failure(app, details, row) {
   const [file = null, ...others] = row.held ? app.state.held : [];
   const shown = isLast ? last : file && details.runs.find((one) => one.run_id === file.run_id);
   if (!row.is_failing || app.state.run || !(shown || file)) return null;
+  const isFeed = Boolean(shown && shown.why && shown.why.kind === "feed_changed");
   return h("div", { class: "de-note de-bad", key: "last failure" },
     icon(shown ? shown.mark : { shape: "cross", tone: "bad" }),
     h("div", { class: "de-grow" },
@@ -177,6 +199,7 @@ function failure(app, details, row) {
       h("div", { class: "de-line de-wrap" },
         shown ? cellLinks(app, shown.cells) : null,
         shown || (file && file.run_id) ? h("button", { class: "de-link", onclick: () => app.openRun(shown ? shown.run_id : file && file.run_id) }, "Whole error and log") : null),
+      isFeed ? h("div", { class: "de-line de-wrap" }, acceptButton(app, row, "Really let these columns pass from now on?")) : null,
       row.held ? h("div", { class: "de-line de-wrap" },
         button(app, "retry", `Retry ${row.held} held`, row.buttons.retry, () => app.act("retry", { flow: row.name }), { small: true, primary: !row.buttons.retry }),
         row.held > 1 && file ? h("button", { class: "de-link", onclick: () => lookAtHeld(app) }, moreHeld(file, others, row.held)) : null) : null));

@@ -49,8 +49,19 @@ export interface Run {
   checks: RunCheck[];
   rejected: number | null;
   edited?: string | null;
+  schemas?: Record<string, [string, string][]>;
+  drift?: FrameChange[];
   warnings?: number | null;
   tz?: string | null;
+}
+
+export interface FrameChange {
+  text: string;
+  name: string;
+  gone: string[];
+  new: string[];
+  retyped: [string, string, string][];
+  until: string | null;
 }
 
 export interface RunTrigger {
@@ -127,6 +138,7 @@ export interface PanelFlow {
   retried?: number;
   rejected: number;
   changed?: Why[];
+  drift?: FrameChange[];
   buttons: Record<string, string | null>;
   waits: string;
   backfill: Backfill | null;

@@ -31,7 +31,7 @@ ABOUT = (
         3,
         "cell 3",
         '{"sources .csv":10}',
-        "0c25ce2754dc3761",
+        *("0c25ce2754dc3761", '[["raw",["day"],[],[["a","Int64","String"]],"a.csv"]]', 1, "0c25ce2754dc3761"),
     ),
 )
 """How a run began and what it took."""
@@ -83,6 +83,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
     ),
     "requests": (*("r1", "run", "claims", "answered", "done", "{}", '["a"]', "bob", "BOB-PC", "bob", T0, 1, 5),),
     "environments": ("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 1, 5),
+    "frame_schemas": ("0c25ce2754dc3761", '[["raw","c0de",[["day","Date"]]]]', 1, 5),
     "read_sets": ("0c25ce2754dc3761", REFERENCES, 1, 5),
     "reference_files": ("ref/a.csv", 10, 7, "ab" * 32, T0, 1, 5),
     "backfills": (
@@ -111,7 +112,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], *(None,) * 14, 1, 5),
 )
 
 

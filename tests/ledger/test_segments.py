@@ -18,7 +18,7 @@ from tests.support import examples
 
 GOLDEN = Path(__file__).with_name("golden_segments")
 
-UNKNOWN = (None,) * 20
+UNKNOWN = (None,) * 23
 """What segments of before do not say of how a run began and what it took."""
 
 NOBODY = (None,) * 4
@@ -87,6 +87,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "requests": [("r1", "run", "claims", "taken", None, None, '["a"]', "bob", "BOB-PC", None, "t0", 7, 12)],
     "environments": [("0c25ce2754dc3761", "3.11.7", '["polars 2.1.0"]', 7, 12)],
+    "frame_schemas": [("0c25ce2754dc3761", '[["raw","c0de",[["day","Date"]]]]', 7, 12)],
     "read_sets": [("0c25ce2754dc3761", '[["ref/a.csv",10,7,null]]', 7, 12)],
     "reference_files": [("ref/a.csv", 10, 2**62, "ab" * 32, "t0", 7, 12), ("ref/b.csv", None, None, None, "t1", 7, 13)],
     "backfills": [("b1", "claims", "files", "{}", "{}", 1, "anna@ANNA-PC", "t0", "done", 0, 2, 2, 0, 7, 12)],

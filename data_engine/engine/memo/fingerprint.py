@@ -108,7 +108,7 @@ def code_fingerprint(step: StepSpec, traces: Traces | None = None) -> Tracer:
     elif isinstance(fn, Collect):
         options += ("collect", fn.extensions, fn.recursive, None if fn.root is None else str(fn.root.path))
     elif isinstance(fn, Check):
-        options += ("check", fn.on_fail, fn.at_most, fn.rejected, tuple(fn.rules.names))
+        options += ("check", fn.on_fail, fn.at_most, fn.rejected, fn.as_before, tuple(fn.rules.names))
         for rule in fn.rules.each:
             tracer.parts[f"rule {rule.name}"] = tracer.value(rule.says, rule.name)
         if fn.rules.schema is not None:

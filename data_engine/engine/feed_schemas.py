@@ -1,0 +1,210 @@
+"""The columns of the frames that a run's steps save, a check is given, or a map passes on: taken as they pass, and compared with those of the
+good runs before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_engine.engine.access.access_log import not_logged
+from data_engine.engine.local_workspace import LocalWorkspace
+from data_engine.errors import LedgerError
+from data_engine.flow.batch import Columns, columns_of
+from data_engine.flow.check import Check
+from data_engine.flow.flow import Flow
+from data_engine.flow.spec import Map, StepSpec
+from data_engine.formatting import beginning
+from data_engine.ledger.feed_schemas import KnownFrames, is_known, known_frames
+from data_engine.model import FeedSchema, Frame, FrameChange
+from data_engine.planning.drift import drift
+
+MOST_COLUMNS = 5_000
+"""A wider frame is not recorded, nor what comes after so many columns of a run in all."""
+
+_LONGEST_TYPE = 200
+
+
+class _Place(NamedTuple):
+    """A frame of a flow: its name, and how many steps come before it."""
+
+    name: str
+    steps_before: int
+
+
+class PassFrames:
+    """The frames of the flow of one pass, and the code before each; `deployment_id` stands for the code where it runs as deployed."""
+
+    def __init__(self, flow: Flow, home: LocalWorkspace) -> None:
+        self.flow, self.home = flow, home
+        self.given: dict[int, _Place] = {}
+        self.passed: dict[int, _Place] = {}
+        saved: dict[str, int] = {}
+        for index, step in enumerate(flow.steps):
+            before = flow.steps[index - 1].save_as if index else None
+            if isinstance(step.fn, Check):
+                name = before if step.use in (None, "current") else step.use
+                self.given[index] = _Place(
+                    name or step.label, index if step.use in (None, "current") else saved.get(name or "", index)
+                )
+            if step.save_as is not None or isinstance(step.fn, Map):
+                self.passed[index] = _Place(step.save_as or step.label, index + 1)
+            if step.save_as is not None:
+                saved[step.save_as] = index + 1
+
+    @property
+    def are_judged(self) -> bool:
+        """Whether a check demands columns as before."""
+        return any(isinstance(step.fn, Check) and step.fn.as_before for step in self.flow.steps)
+
+    def code(self, steps: int, deployment_id: str | None) -> str | None:
+        """The digest of the code of the first `steps` steps and all that it reaches, but for libraries, data and times; None where it
+        cannot be followed."""
+        if deployment_id is None or self.flow._edited is not None:
+            return self._codes[steps]
+        key = (self.home.layout.root, self.flow.name or "", deployment_id)
+        codes = _codes.get(key)
+        if codes is None:
+            if len(_codes) >= _MOST_KEPT:
+                _codes.clear()
+            codes = _codes[key] = _codes_of(self.flow.steps)
+        return codes[steps]
+
+    @cached_property
+    def _codes(self) -> list[str | None]:
+        global _followed
+        if _followed is None or _followed[0] is not self.flow.steps:
+            _followed = self.flow.steps, _codes_of(self.flow.steps)
+        return _followed[1]
+
+
+def _codes_of(steps: Sequence[StepSpec]) -> list[str | None]:
+    """The digests of no step, of the first, of the first two ...; None from a step on that cannot be followed."""
+    from data_engine.engine.memo.fingerprint import code_fingerprint
+    from data_engine.engine.memo.tracer import digest_of
+
+    codes: list[str | None] = [""]
+    whole: list[Any] = []
+    with suppress(Exception):  # of the author's values, which may raise when they are read
+        for step in steps:
+            tracer = code_fingerprint(step)
+            data = _data_in(tracer.values)
+            whole.append(sorted((label, part) for label, part in tracer.contents().items() if label not in data))
+            codes.append(digest_of(whole).hex()[:16])
+    return codes + [None] * (len(steps) + 1 - len(codes))
+
+
+def _data_in(values: Mapping[str, Any]) -> set[str]:
+    """The names of values that are no code: frames and times, which differ from process to process though nobody has edited anything."""
+    return {
+        label for label, value in values.items() if columns_of(value) or type(value).__module__ in ("datetime", "time")
+    }
+
+
+class RunFrames:
+    """The frames of one run."""
+
+    def __init__(self, of: PassFrames, deployment_id: str | None) -> None:
+        self._of, self._deployment_id = of, deployment_id
+        self._flow = of.flow.name or ""
+        self._key = of.home.local.ledger_path, self._flow
+        self._frames: dict[str, tuple[Frame, ...]] = {}
+        self._count = 0
+
+    def take(self, index: int, value: object, *, is_good: bool) -> None:
+        """Take the frame that step number `index` was given, where it is a check, or has passed on as `value`, where it ended well."""
+        places = (self._of.given.get(index), self._of.passed.get(index) if is_good else None)
+        for place in places:
+            if place is not None and place.name not in self._frames and (frames := self._frames_of(place, value)):
+                self._frames[place.name] = frames
+
+    def judge(self, check: str, value: object) -> tuple[FrameChange, ...]:
+        """How the frame that the check of this label is given differs from those of every good run; none where there was no run."""
+        places = (place for index, place in self._of.given.items() if self._of.flow.steps[index].label == check)
+        place = next(places, None)
+        return () if place is None else drift(self._frames_of(place, value), self._known())
+
+    def changes(self) -> tuple[FrameChange, ...]:
+        """How the frames of this run, as far as there are any, differ from those of every good run."""
+        frames = self._all
+        return drift(frames, self._known()) if frames else ()
+
+    def schema(self, *, finds_drift: bool) -> FeedSchema | None:
+        """The columns of all frames of the run, with how they differ from those of every good run; None without a frame."""
+        frames = self._all
+        if not frames:
+            return None
+        digest = _digest(frames)
+        good = _good.setdefault(self._key, set())
+        changed: tuple[FrameChange, ...] = ()
+        if finds_drift and digest not in good:
+            with suppress(LedgerError):  # drift is told by the next run, and no run fails for it
+                if not is_known(self._of.home.ledger(), self._flow, digest):
+                    changed = drift(frames, known_frames(self._of.home.ledger(), self._flow))
+                good.add(digest)
+        is_sent = (self._key[0], digest) in _sent
+        return FeedSchema(digest, None if is_sent else frames, changed)
+
+    def note_sent(self, schema: FeedSchema) -> None:
+        """The run's end is recorded, and with it the columns."""
+        _sent.add((self._key[0], schema.digest))
+
+    @property
+    def _all(self) -> tuple[Frame, ...]:
+        return tuple(frame for frames in self._frames.values() for frame in frames)
+
+    def _known(self) -> list[KnownFrames]:
+        with suppress(LedgerError), not_logged():
+            return known_frames(self._of.home.ledger(), self._flow)
+        return []
+
+    def _frames_of(self, place: _Place, value: object) -> tuple[Frame, ...]:
+        found = columns_of(value)
+        if not found or (code := self._of.code(place.steps_before, self._deployment_id)) is None:
+            return ()
+        return tuple(self._kept(place.name, number, code, columns) for number, columns in self._narrow(found))
+
+    def _narrow(self, found: tuple[Columns, ...]) -> Iterator[tuple[int, Columns]]:
+        for number, columns in enumerate(found):
+            self._count += len(columns[0])
+            if self._count <= MOST_COLUMNS:
+                yield number, columns
+
+    def _kept(self, name: str, number: int, code: str, columns: Columns) -> Frame:
+        """The frame that the last run had, where it is the same: texts are made of types only when they are other ones."""
+        key = (*self._key, name, number)
+        names, types = columns
+        last = _last.get(key)
+        if last is None or last[1].code != code or last[0] != (names, types):
+            if len(_last) >= _MOST_KEPT:
+                _last.clear()
+            pairs = (
+                (str(column), beginning(str(kind), _LONGEST_TYPE)) for column, kind in zip(names, types, strict=True)
+            )
+            last = _last[key] = (names, types), Frame(name, code, tuple(pairs))
+        return last[1]
+
+
+_MOST_KEPT = 1_000
+_last: dict[tuple[Any, ...], tuple[Columns, Frame]] = {}
+_codes: dict[tuple[Path, str, str], list[str | None]] = {}
+_followed: tuple[tuple[StepSpec, ...], list[str | None]] | None = None
+_good: dict[tuple[Path, str], set[str]] = {}
+_sent: set[tuple[Path, str]] = set()
+_digests: dict[tuple[Frame, ...], str] = {}
+
+
+def _digest(frames: tuple[Frame, ...]) -> str:
+    """The digest of frames in any order of their columns, and of a batch in any order of its frames."""
+    digest = _digests.get(frames)
+    if digest is None:
+        if len(_digests) >= _MOST_KEPT:
+            _digests.clear()
+        text = json.dumps(sorted((name, code, sorted(columns)) for name, code, columns in frames))
+        digest = _digests[frames] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest
