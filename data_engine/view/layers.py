@@ -18,9 +18,9 @@ Edge: TypeAlias = tuple[str, str]
 
 HIGH, FLAT, PAD = 44.0, 28.0, 10.0
 """The height of a box in columns and in stairs, and the border of the picture."""
-_GAP_Y, _GAP_PART, _GAP_LINE, _ROW = 12.0, 28.0, 14.0, 35.0
+_GAP_Y, _GAP_PART, _GAP_LINE, _ROW, _BACK = 12.0, 28.0, 14.0, 35.0, 16.0
 _LEAST_GAP, _MOST_GAP, _LEAST_WIDE, _MOST_WIDE, _STAIR, _LEAST_FLAT = 28.0, 84.0, 116, 260, 22.0, 190.0
-_LEAST_STAIRS, _LONGEST, _SWEEPS, _LARGER = 440.0, 16, 13, 1.2
+_LEAST_ROOM, _LEAST_STAIRS, _LONGEST, _SWEEPS, _LARGER = 240.0, 440.0, 16, 13, 1.2
 
 
 class Box(NamedTuple):
@@ -53,13 +53,14 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
         >>> layout({"in": 90, "clean": 90, "out": 90}, edges, 200).is_flat
         True
     """
+    room = max(room, _LEAST_ROOM)
     links = [edge for edge in dict.fromkeys(edges) if edge[0] != edge[1]]
     joined = dict.fromkeys(end for edge in links for end in edge)
     rank = ranks(joined, links)
     columns = _column_boxes({name: widths[name] for name in joined}, rank, room)
     ahead = [(a, b) for a, b in links if rank[a] < rank[b]]
     order = _order(joined, ahead)
-    boxes, lines, y = dict[str, Box](), dict[Edge, str](), PAD
+    boxes, lines, y = dict[str, Box](), dict[Edge, str](), PAD if len(ahead) == len(links) else PAD + _BACK
     again: list[tuple[str, Box]] = []
     if columns is None:
         rows, ends = _stairs(ahead, order, rank, places)
@@ -71,15 +72,15 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
         placed = list[Box]()
         for row, (name, at, is_again) in enumerate(rows):
             flight = bisect_right(starts, row) - 1
-            x, y = PAD + flight * (inside + _GAP_PART), PAD + FLAT / 2 + (row - starts[flight]) * _ROW
-            placed.append(Box(x + at * step, y, min(widths[name], inside - at * step)))
+            x, low = PAD + flight * (inside + _GAP_PART), y + FLAT / 2 + (row - starts[flight]) * _ROW
+            placed.append(Box(x + at * step, low, min(widths[name], inside - at * step)))
             if is_again:
                 again.append((name, placed[row]))
             else:
                 boxes[name] = placed[row]
         for edge, (first, last) in ends.items():
-            x, y = placed[first].x + step / 2, placed[last].y
-            lines[edge] = f"M{x:g} {placed[first].y + FLAT / 2:g}V{y - 6:g}q0 6 6 6H{placed[last].x:g}"
+            x, low = placed[first].x + step / 2, placed[last].y
+            lines[edge] = f"M{x:g} {placed[first].y + FLAT / 2:g}V{low - 6:g}q0 6 6 6H{placed[last].x:g}"
         y = max(box.y for box in placed) + FLAT / 2 + _GAP_PART
     else:
         for part in _parts(joined, links):
@@ -88,7 +89,7 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
     half = (FLAT if columns is None else HIGH) / 2
     for a, b in [edge for edge in links if edge not in lines]:  # back, in a circle: over both
         one, other = boxes[a], boxes[b]
-        x1, x2, top = one.x + one.wide / 2, other.x + other.wide / 2, min(one.y, other.y) - half - 16
+        x1, x2, top = one.x + one.wide / 2, other.x + other.wide / 2, min(one.y, other.y) - half - _BACK
         lines[a, b] = f"M{x1:g} {one.y - half:g}C{x1:g} {top:g} {x2:g} {top:g} {x2:g} {other.y - half:g}"
     loose = [name for name in widths if name not in joined]
     wide = min(max((widths[name] for name in loose), default=0.0), room - 2 * PAD)
@@ -195,7 +196,7 @@ def _columns(
         stack.sort(key=lambda name: part[name[0] if isinstance(name, tuple) else name])
     place = {name: (at + 0.5) / len(stack) for stack in stacks for at, name in enumerate(stack)}
     for sweep in range(_SWEEPS):
-        for stack in list(reversed(stacks)) if sweep % 2 else stacks:
+        for stack in reversed(stacks) if sweep % 2 else stacks:
             stack.sort(key=lambda name: _mean([place[other] for other in near[sweep % 2].get(name, ())], place[name]))
             place |= {name: (at + 0.5) / len(stack) for at, name in enumerate(stack)}
             for at in [*range(len(stack) - 1), *reversed(range(len(stack) - 1))]:
@@ -205,7 +206,7 @@ def _columns(
                     place[one], place[other] = place[other], place[one]
     y: dict[Hashable, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
     for sweep in range(2 * _SWEEPS + 1):
-        for stack in list(reversed(stacks)) if sweep % 2 else stacks:
+        for stack in filter(None, reversed(stacks) if sweep % 2 else stacks):
             wanted = [_mean([y[other] for other in near[sweep % 2].get(name, ())], y[name]) for name in stack]
             y |= zip(
                 stack,

@@ -84,7 +84,7 @@ def lineage_svg(value: Lineage, room: float = ROOM, *, leads: bool = False) -> s
     scale = min(1.0, room / placed.wide)
     size = f'width="{placed.wide * scale:.0f}" height="{placed.high * scale:.0f}" viewBox="0 0 {placed.wide:.0f} {placed.high:.0f}"'
     return (
-        f'<svg class="de-lineage" xmlns="http://www.w3.org/2000/svg" role="{"group" if leads else "img"}" aria-label="{title}" {size}>'
+        f'<svg class="de-lineage" xmlns="http://www.w3.org/2000/svg" data-room="{room:.0f}" role="{"group" if leads else "img"}" aria-label="{title}" {size}>'
         f"{_STYLE}{curves}{boxes}</svg>"
     )
 
