@@ -238,10 +238,10 @@ class _Finder:
         by_folder: dict[str, Path] = {}
         files = {str(place): place for place in declared if place.is_file()}
         for path, use in uses.items():
-            folder = os.path.dirname(path)
+            folder = path.rpartition(os.sep)[0]
             if folder not in by_folder:
-                inside = os.path.join(folder, "")
-                by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(folder))
+                inside = os.path.join(os.path.dirname(path), "")
+                by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(path).parent)
             groups.setdefault(files.get(path) or by_folder[folder], []).append(use)
         for place, group in groups.items():
             is_root = place in declared or any(place == root for _, root in leads)
