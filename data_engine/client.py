@@ -1095,7 +1095,7 @@ class Workspace:
 
     def lineage(self, x: str | os.PathLike[str] | None = None, depth: int = 1) -> Lineage:
         """What a flow, a file, a folder or a table (`warehouse.duckdb:sales`) is made from, and what is made from it, `depth` edges each
-        way; without `x` all flows and the places between them. A notebook shows it as a picture.
+        way; without `x` the map: all flows, each with its state, and the places between them. A notebook shows it as a picture.
 
         It is known from what runs have read and written, and from what flows declare before they ran: such edges have no `run_id`.
 
@@ -1104,12 +1104,13 @@ class Workspace:
 
         Example:
             >>> import tempfile
-            >>> Workspace.create(tempfile.mkdtemp()).lineage("example").nodes
-            (LineageNode(id='example', kind='flow', path=None, count=None),)
+            >>> [(node.id, node.kind) for node in Workspace.create(tempfile.mkdtemp()).lineage("example").nodes]
+            [('example', 'flow')]
         """
         from data_engine.status.lineage import lineage
 
-        return lineage(self.home, None if x is None else with_home(os.fspath(x)), depth)
+        value = lineage(self.home, None if x is None else with_home(os.fspath(x)), depth)
+        return value if x is not None else value.marked(self.status().flows)
 
     # -- this machine's daemon, and who owns the workspace ------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,10 +23,13 @@ from data_engine.ledger.outputs import written_here
 from data_engine.model import WrittenFile
 from data_engine.nofollow import opened, remove_tree
 from data_engine.notebook.flow_files import module_files
+from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json, frozen
+from data_engine.status.lineage import Lineage
 from data_engine.version import __version__
-from data_engine.view.feed import ViewSender
+from data_engine.view.feed import ViewSender, from_child
+from data_engine.view.lineage import ROOM, lineage_svg
 from data_engine.view.trends import rejected_view, trends_view
 from data_engine.workspace.layout import is_workspace
 from data_engine.workspace.machine import (
@@ -137,6 +140,17 @@ def _today(ws: Workspace) -> Any:
     for run in ws.runs(limit=_MOST_TODAY, since=date.today()):
         runs.setdefault(run.flow, []).append(run_view(run))
     return runs
+
+
+def _lineage(ws: Workspace, x: str, width: int) -> Any:
+    """The picture of what feeds what around `x`, of all flows without one, for so many pixels, and a sentence for each edge."""
+    value = _lineage_of(ws.root, file_facts(ws.layout.flow_modules_dir), ws.home.ledger().data_version(), x)
+    return {"svg": lineage_svg(value, width, leads=True), "edges": [edge.text for edge in value.edges]}
+
+
+@lru_cache(maxsize=16)
+def _lineage_of(root: Path, modules: object, history: int, x: str) -> Lineage:
+    return Lineage.read(from_child(root, "lineage", *filter(None, [x])))
 
 
 def _clear_debug(ws: Workspace) -> str:
@@ -280,7 +294,7 @@ _LOOK: Fields = {
     "part": Field("{name, offset}", _holds(name=ANY_TEXT, offset=COUNT)).optional,
 }
 _LOOKS = frozenset(
-    "flow files plan run_details compare trends rejected today debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+    "flow files plan run_details compare trends rejected today lineage debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
 
 
@@ -418,6 +432,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[..., Any], Fields]] = {
     "run_details": (run_details, {"run_id": TEXT}),
     "trends": (lambda ws, flow: trends_view(ws.trends(flow)), {"flow": TEXT}),
     "today": (_today, {}),
+    "lineage": (_lineage, {"x": ANY_TEXT.or_else(""), "width": COUNT.or_else(ROOM)}),
     "rejected": (lambda ws, flow: rejected_view(ws.rejected(flow), ws.runs(flow, _RUNS_OF_RULES)), {"flow": TEXT}),
     "debug": (lambda ws: {"frames": debug_frames(ws)}, {}),
     "clear_debug": (_clear_debug, {}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +18,14 @@ from data_engine.flow.flow import Flow
 from data_engine.formatting import cli_line, path_in, plural, time_text
 from data_engine.ledger.outputs import FileUse, file_uses, flow_uses, folder_uses
 from data_engine.ledger.rows import restored
+from data_engine.marks import Mark
 from data_engine.notebook.mirror_warnings import Folders, folders_of, is_read
 from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.reasons.remedies import SHORT_ID
 from data_engine.record import Record, frozen
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.places import rows_recorded, table_meant
+from data_engine.status.record import FlowStatus
 
 _FEW = 4
 """So many files of a folder that no flow declares are places of their own."""
@@ -32,12 +34,15 @@ _FEW = 4
 @frozen
 class LineageNode(Record):
     """A flow, or a place that flows read or write: its `kind` is "flow", "file", "folder" or "table". `count` is how many files of a
-    folder are known."""
+    folder are known, `mark` the state of a flow in the map."""
+
+    sparse: ClassVar = ("mark",)
 
     id: str
     kind: str
     path: str | None = None
     count: int | None = None
+    mark: Mark | None = field(default=None, metadata={"of": Mark.read})
 
 
 @frozen
@@ -78,6 +83,11 @@ class Lineage(Displayable, Record):
     nodes: tuple[LineageNode, ...] = field(default=(), metadata={"of": LineageNode.read})
     edges: tuple[LineageEdge, ...] = field(default=(), metadata={"of": LineageEdge.read})
 
+    def marked(self, flows: Iterable[FlowStatus]) -> Lineage:
+        """The same with the states of these flows."""
+        marks = {flow.name: flow.mark for flow in flows}
+        return replace(self, nodes=tuple(replace(node, mark=marks.get(node.id)) for node in self.nodes))
+
 
 def lineage(home: LocalWorkspace, subject: str | None = None, depth: int = 1) -> Lineage:
     """The lineage of a flow, a file, a folder or a table, so many edges each way; without a subject of all flows.
@@ -88,11 +98,12 @@ def lineage(home: LocalWorkspace, subject: str | None = None, depth: int = 1) ->
     """
     if depth < 1:
         raise FlowValidationError(f"depth is {depth}", where="lineage(depth=...)", fix="1, or more steps each way")
-    flows = {entry.name: entry.flow for entry, _ in OfflineFacts(home).stands() if entry.flow is not None}
-    finder = _Finder(home, flows)
+    entries = [entry for entry, _ in OfflineFacts(home).stands()]
+    finder = _Finder(home, {entry.name: entry.flow for entry in entries if entry.flow is not None})
     if subject is None:
+        names = [entry.name for entry in entries]  # also of a broken module, of which the history knows
         return finder.result(
-            "", [edge for name in flows for edge in (*finder.read(name), *finder.written(name))], flows
+            "", [edge for name in names for edge in (*finder.read(name), *finder.written(name))], names
         )
     start = finder.node_of(subject)
     edges: dict[LineageEdge, None] = {}
@@ -227,10 +238,10 @@ class _Finder:
         by_folder: dict[str, Path] = {}
         files = {str(place): place for place in declared if place.is_file()}
         for path, use in uses.items():
-            folder = os.path.dirname(path)
+            folder = path.rpartition(os.sep)[0]
             if folder not in by_folder:
-                inside = os.path.join(folder, "")
-                by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(folder))
+                inside = os.path.join(os.path.dirname(path), "")
+                by_folder[folder] = next((root for lead, root in leads if inside.startswith(lead)), Path(path).parent)
             groups.setdefault(files.get(path) or by_folder[folder], []).append(use)
         for place, group in groups.items():
             is_root = place in declared or any(place == root for _, root in leads)

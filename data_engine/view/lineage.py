@@ -1,17 +1,22 @@
-"""The lineage of a flow or a place: its verb, and its picture in layers from left to right."""
+"""The lineage of a flow or a place: its verb, and its picture from left to right; of all flows the map, with the state of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from data_engine.formatting import plural
+from data_engine.marks import Mark
 from data_engine.status.lineage import Lineage, LineageEdge, LineageNode
 from data_engine.view.card import Card, Lines, Part, Picture
-from data_engine.view.svg import clean, fit, width
+from data_engine.view.layers import FLAT, HIGH, Box, layout
+from data_engine.view.svg import SHAPES, clean, fit, width
 from data_engine.view.verb import Answer, Option, Place, Subject
 
-_HIGH, _GAP_Y, _GAP_X, _MOST_WIDE, _PAD = 30, 14, 64, 260, 10
+ROOM = 960
+"""The width of a picture that nobody gives a width."""
+_MARGIN, _ICON, _SMALL, _BOLD, _BESIDE = 9.0, 17.0, 11.0, 1.1, 8.0
+_LEAST_FLOW = 120.0
+"""A state of a flow that comes later has room."""
 
 
 def lineage(
@@ -21,7 +26,7 @@ def lineage(
     ] = None,
     depth: Annotated[int, Option("So many steps each way.", "N", least=1)] = 1,
 ) -> Answer:
-    """What a flow, a file, a folder or a table is made from, and what is made from it; without X all flows and the places between them.
+    """What a flow, a file, a folder or a table is made from, and what is made from it; without X the map of all flows and the places between them.
 
     It is known from what runs have read and written, and from what flows say that they read and write. Of a table its writers
     are known, and who reads its database.
@@ -32,111 +37,137 @@ def lineage(
 
 def lineage_card(value: Lineage) -> Card:
     """The picture of a lineage, and a sentence for each edge."""
-    if not value.edges:
-        words = "There are no flows." if not value.nodes else "Nobody reads or writes it, as far as is known."
-        words = (
-            words
-            if value.subject or not value.nodes
-            else "These flows name no places, and no run has read or written a file."
-        )
-        return Card(value.subject or "All flows", (), (Lines((words,)),))
+    title = value.subject or "All flows"
+    if not value.nodes:
+        return Card(title, (), (Lines(("There are no flows.",)),))
     sentences = tuple(edge.text for edge in value.edges)
+    states = tuple(f"{node.id}: {node.mark.word}" for node in value.nodes if node.mark is not None)
+    if not sentences:
+        nobody = "Nobody reads or writes it, as far as is known."
+        nowhere = "These flows name no places, and no run has read or written a file."
+        sentences = (nobody if value.subject else nowhere,)
     parts: tuple[Part, ...] = (Picture(lineage_svg(value)), Lines(sentences))
-    return Card(value.subject or "All flows", (), parts)
+    return Card(title, (), (*parts, Lines(states)) if states else parts)
 
 
-def layers(value: Lineage) -> list[list[LineageNode]]:
-    """The nodes by layer, from left to right: each after what leads to it, in the order in which lines cross least. Where nodes lead to
-    each other in a circle, the first in their order is the left one.
+def lineage_svg(value: Lineage, room: float = ROOM, *, leads: bool = False) -> str:
+    """The picture, at most `room` wide where its names stay readable: a box for each node, a curve for each edge with its sentence as a tip.
 
-    Example:
-        >>> nodes = tuple(LineageNode(name, "flow") for name in "abc")
-        >>> edges = tuple(LineageEdge(start, end, start) for start, end in ("ab", "bc", "ac"))
-        >>> [[node.id for node in layer] for layer in layers(Lineage("", nodes, edges))]
-        [['a'], ['b'], ['c']]
+    In a page it `leads` somewhere: boxes are buttons, and the page fills in `{{tone:NAME}}`, `{{shape:NAME}}`, `{{state:NAME}}` and `{{tip:NAME}}`.
     """
-    before: dict[str, set[str]] = {node.id: set() for node in value.nodes}
-    for edge in value.edges:
-        before[edge.target].add(edge.source)
-    rank = _ranks(before)
-    for name in [name for name, of in before.items() if not of]:  # what nobody makes stands beside who reads it
-        rank[name] = max(min((rank[edge.target] for edge in value.edges if edge.source == name), default=1) - 1, 0)
-    placed: list[list[LineageNode]] = [[] for _ in range(max(rank.values(), default=0) + 1)]
-    row: dict[str, float] = {}
-    for node in sorted(value.nodes, key=lambda node: rank[node.id]):
-        near = [row[other] for other in before[node.id] if other in row]
-        placed[rank[node.id]].append(node)
-        row[node.id] = sum(near) / len(near) if near else len(placed[rank[node.id]])
-    return [sorted(layer, key=lambda node: row[node.id]) for layer in placed]
-
-
-def _ranks(before: Mapping[str, set[str]]) -> dict[str, int]:
-    """The layer of each node: one more than the last of those that lead to it."""
-    left, rank = dict(before), dict[str, int]()
-    while left:
-        free = [name for name, of in left.items() if not of & left.keys()] or [next(iter(left))]
-        for name in free:
-            rank[name] = max((rank[other] + 1 for other in before[name] if other in rank), default=0)
-        left = {name: of for name, of in left.items() if name not in rank}
-    return rank
-
-
-def lineage_svg(value: Lineage) -> str:
-    """The picture: a column for each layer, flows with round ends, a curve for each edge with its sentence as a tip."""
-    columns = layers(value)
-    high = max(len(column) for column in columns) * (_HIGH + _GAP_Y) + _GAP_Y
-    boxes: dict[str, tuple[float, float, float]] = {}
-    parts, x = [], float(_PAD)
-    for column in columns:
-        texts = [fit(_words(node), _MOST_WIDE) for node in column]
-        wide = max(width(text) for text in texts) + 2 * _PAD + 8
-        top = (high - len(column) * (_HIGH + _GAP_Y) + _GAP_Y) / 2
-        for number, (node, text) in enumerate(zip(column, texts, strict=True)):
-            y = top + number * (_HIGH + _GAP_Y)
-            boxes[node.id] = x, y + _HIGH / 2, wide
-            parts.append(_box(node, text, x, y, wide, is_subject=node.id == value.subject))
-        x += wide + _GAP_X
-    curves = "".join(_curve(edge, boxes) for edge in value.edges)
-    full = x - _GAP_X + _PAD
-    title = clean(f"Lineage of {value.subject or 'all flows'}")
+    nodes = {node.id: node for node in value.nodes}
+    texts = {node.id: _texts(node, leads=leads) for node in value.nodes}
+    edges = [(edge.source, edge.target) for edge in value.edges]
+    places = {node.id for node in value.nodes if node.kind != "flow"}
+    for is_flat in (False, True):
+        placed = layout(
+            {name: _wide(nodes[name], *texts[name], is_flat=is_flat) for name in nodes}, edges, room, places
+        )
+        if not placed.is_flat:
+            break
+    curves = "".join(
+        _curve(edge, placed.lines[edge.source, edge.target]) for edge in value.edges if edge.source != edge.target
+    )
+    boxes = "".join(
+        _box(
+            nodes[name],
+            box,
+            texts[name],
+            is_flat=placed.is_flat,
+            kinds=f"{kind}{' de-x' if name == value.subject else ''}",
+            leads=leads,
+        )
+        for kind, some in (("", placed.boxes.items()), (" de-a", placed.again))
+        for name, box in some
+    )
+    title = clean(f"Lineage of {value.subject}" if value.subject else "All flows and the places between them")
+    scale = min(1.0, room / placed.wide)
+    size = f'width="{placed.wide * scale:.0f}" height="{placed.high * scale:.0f}" viewBox="0 0 {placed.wide:.0f} {placed.high:.0f}"'
     return (
-        f'<svg class="de-lineage" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" width="{full:.0f}"'
-        f' height="{high:.0f}" viewBox="0 0 {full:.0f} {high:.0f}">{_STYLE}{curves}{"".join(parts)}</svg>'
+        f'<svg class="de-lineage" xmlns="http://www.w3.org/2000/svg" data-room="{room:.0f}" role="{"group" if leads else "img"}" aria-label="{title}" {size}>'
+        f"{_STYLE}{curves}{boxes}</svg>"
     )
 
 
-def _words(node: LineageNode) -> str:
-    return node.id if node.count is None else f"{node.id} ({plural(node.count, 'file')})"
+def _texts(node: LineageNode, *, leads: bool) -> tuple[str, str]:
+    """The name of a node, and what stands below it."""
+    if node.kind == "flow":
+        return node.id, "" if node.mark is None and not leads else node.mark.word if node.mark is not None else " "
+    folder, slash, name = node.id.rstrip("/").rpartition("/")
+    files = "" if node.count is None else plural(node.count, "file")
+    end = "/" if node.kind == "folder" else ""
+    return f"{name}{end}", " · ".join(filter(None, (folder or slash, files)))
 
 
-def _box(node: LineageNode, text: str, x: float, y: float, wide: float, *, is_subject: bool) -> str:
-    tip = f"<title>{clean(f'{node.kind} {_words(node)}')}</title>"
-    kind = f"de-{'f' if node.kind == 'flow' else 'p'}{' de-x' if is_subject else ''}"
-    corner = _HIGH / 2 if node.kind == "flow" else 3
+def _wide(node: LineageNode, name: str, below: str, *, is_flat: bool = False) -> float:
+    first, second = width(name) * (_BOLD if node.kind == "flow" else 1), width(below, _SMALL)
+    text = first + second + (_BESIDE if second else 0) if is_flat else max(first, second)
+    return max(text + 2 * _MARGIN + _ICON + 2, _LEAST_FLOW if node.kind == "flow" else 0)
+
+
+def _box(node: LineageNode, box: Box, texts: tuple[str, str], *, is_flat: bool, kinds: str, leads: bool) -> str:
+    (name, below), high, is_flow = texts, FLAT if is_flat else HIGH, node.kind == "flow"
+    x, y, room = box.x + _MARGIN + _ICON, box.y, box.wide - 2 * _MARGIN - _ICON
+    tone, inside, tip = (
+        "idle",
+        _ICONS["database" if _is_database(node) else node.kind],
+        f"{node.kind} {node.path or node.id}",
+    )
+    if is_flow and leads:
+        tone, inside, below, tip = (f"{{{{{part}:{node.id}}}}}" for part in ("tone", "shape", "state", "tip"))
+    elif node.mark is not None:
+        tone, inside, tip = node.mark.tone, SHAPES[node.mark.shape], f"{tip}: {node.mark.word}"
+    if node.count is not None:
+        tip = f"{tip} ({plural(node.count, 'file')})"
+    shown = fit(name, room / (_BOLD if is_flow else 1))
+    left = room - is_flat * (width(shown) + _BESIDE)
+    small = clean(below if is_flow else fit(below, left, _SMALL) if left > 24 else "")
+    first = y + 4.5 if is_flat or not below else y - 3.5
+    at = f'dx="{_BESIDE:g}"' if is_flat else f'x="{x:g}" y="{y + 12.5:g}"'
+    lines = f'<text x="{x:g}" y="{first:g}">{clean(shown)}<tspan class="de-s" {at}>{small}</tspan></text>'
+    what = (
+        f' role="button" tabindex="0" data-node="{clean(node.id)}" data-kind="{node.kind}" data-path="{clean(node.path or "")}"'
+        if leads
+        else ""
+    )
     return (
-        f'<g class="{kind}">{tip}<rect x="{x:g}" y="{y:g}" width="{wide:g}" height="{_HIGH}" rx="{corner:g}"/>'
-        f'<text x="{x + wide / 2:g}" y="{y + _HIGH / 2 + 4.5:g}">{clean(text)}</text></g>'
+        f'<g class="de-n {"de-f" if is_flow else "de-p"}{kinds} de-{tone}"{what} aria-label="{clean(tip)}"><title>{clean(tip)}</title>'
+        f'<rect x="{box.x:g}" y="{y - high / 2:.1f}" width="{box.wide:g}" height="{high:g}" rx="{8 if is_flow else 4}"/>'
+        f'<g class="de-i" transform="translate({box.x + _MARGIN:g} {first - 10.5:.1f})">{inside}</g>{lines}</g>'
     )
 
 
-def _curve(edge: LineageEdge, boxes: Mapping[str, tuple[float, float, float]]) -> str:
-    (x1, y1, wide1), (x2, y2, wide2) = boxes[edge.source], boxes[edge.target]
+def _is_database(node: LineageNode) -> bool:
+    return node.kind == "table" or node.id.endswith((".duckdb", ".db", ".sqlite"))
+
+
+def _curve(edge: LineageEdge, line: str) -> str:
     kind = "de-e" if edge.run_id is not None else "de-e de-o"
-    if x2 > x1:
-        start, end, bend = x1 + wide1, x2 - 1, _GAP_X / 2
-        line = f"M{start:g} {y1:g}C{start + bend:g} {y1:g} {end - bend:g} {y2:g} {end:g} {y2:g}m-5 -4l5 4l-5 4"
-    else:  # back, in a circle: above both
-        start, end, above = x1 + wide1 / 2, x2 + wide2 / 2, min(y1, y2) - _HIGH / 2
-        line = f"M{start:g} {above:g}C{start:g} {above - 22:g} {end:g} {above - 22:g} {end:g} {above:g}m-4 -5l4 5l4 -5"
     return f'<path class="{kind}" d="{line}"><title>{clean(edge.text)}</title></path>'
 
 
+_ICONS = {
+    "flow": SHAPES["ring"],
+    "folder": '<path d="M1 2.5h3.6l1.3 1.6H11v5.9H1z"/>',
+    "file": '<path d="M2.5 1h4.3l2.7 2.7V11h-7zM6.8 1v2.7h2.7"/>',
+    "database": '<path d="M1.8 2.8v6.4c0 2 8.4 2 8.4 0V2.8M1.8 6c0 2 8.4 2 8.4 0"/><ellipse cx="6" cy="2.8" rx="4.2" ry="1.6"/>',
+}
+"""The drawing of each kind of node, 12 by 12."""
 _STYLE = (
     "<style>"
-    ".de-lineage text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif);text-anchor:middle}"
-    ".de-lineage rect{fill:var(--de-back,none);stroke:var(--de-dim,gray);stroke-width:1.2}"
-    ".de-lineage .de-f text{font-weight:600}.de-lineage .de-f rect{stroke:var(--de-accent,#1976d2)}"
-    ".de-lineage .de-x rect{stroke-width:2.6}"
-    ".de-lineage .de-e{stroke:var(--de-dim,gray);stroke-width:1.4;fill:none}.de-lineage .de-o{stroke-dasharray:4 4}"
+    ".de-lineage{display:block}"
+    ".de-lineage text{fill:var(--de-fg,currentColor);font:13px var(--de-font,system-ui,sans-serif)}"
+    ".de-lineage .de-f text{font-weight:600}.de-lineage .de-s{fill:var(--de-dim,gray);font-size:11px;font-weight:400}"
+    ".de-lineage rect{fill:var(--de-back,#fff);stroke:var(--de-line,#ccc)}"
+    ".de-lineage .de-f{--t:var(--de-accent,#1976d2)}.de-lineage .de-bad{--t:var(--de-bad,#d32f2f)}.de-lineage .de-warn{--t:var(--de-warn,#ef6c00)}"
+    ".de-lineage .de-f>rect{stroke:var(--t);fill:color-mix(in srgb,var(--t) 9%,var(--de-back,#fff))}"
+    ".de-lineage .de-p>rect{fill:var(--de-soft,#f5f5f5)}"
+    ".de-lineage .de-i{color:var(--t)}.de-lineage .de-good .de-i{color:var(--de-good,#388e3c)}.de-lineage .de-idle .de-i{color:var(--de-dim,gray)}"
+    ".de-lineage .de-p .de-i{fill:none;stroke:currentColor;stroke-width:1.2}"
+    ".de-lineage .de-bad .de-s,.de-lineage .de-warn .de-s{fill:var(--t)}"
+    ".de-lineage .de-x>rect{stroke:var(--de-accent,#1976d2);stroke-width:2.4}"
+    ".de-lineage .de-a>rect{fill:var(--de-back,#fff);stroke-dasharray:3 3}.de-lineage .de-a text{font-style:italic}"
+    ".de-lineage .de-e{fill:none;stroke:gray;stroke:color-mix(in srgb,var(--de-dim,gray) 60%,var(--de-back,#fff));stroke-width:1.5}.de-lineage .de-o{stroke-dasharray:5 4}"
+    ".de-lineage .de-e:hover{stroke:var(--de-accent,#1976d2);stroke-width:2.5}"
     "</style>"
 )

@@ -5,6 +5,7 @@ import { filterForm } from "./filter_form.js";
 import { filterText } from "./filters.js";
 import { gridPart } from "./grid.js";
 import { bytes, clock, nameOf, plural } from "./format.js";
+import { lineagePart } from "./lineage.js";
 import { agoText, button, note, whyNot } from "./pieces.js";
 import { download, inspect, loadFrames, look, openInCell } from "./sheet.js";
 import { loadRejected, rejectedPart } from "./rejected.js";
@@ -36,6 +37,7 @@ export function outputsTab(app, flow = null) {
   return h("div", { class: "de-outputs", key: "outputs" },
     flow ? null : pathForm(app, sheet),
     sheet ? sheetPart(app, sheet) : flow ? null : h("p", { class: "de-hint" }, "Choose a file below, or name one above. Relative paths start in flow_modules or in the workspace."),
+    sheet || flow ? lineagePart(app, sheet ? sheet.path : flow || "") : null,
     flow ? rejectedPart(app) : null,
     writtenPart(app, flow),
     flow && !(saved && saved.length) ? null : savedFrames(app, saved));

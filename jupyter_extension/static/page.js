@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { flowDetails } from "./flow_details.js";
 import { flowList } from "./flows.js";
 import { clock, nameOf } from "./format.js";
+import { mapTab } from "./lineage.js";
 import { outputsTab } from "./outputs.js";
 import { button, icon, note, sign, tabs } from "./pieces.js";
 import { questionPart } from "./question.js";
@@ -19,7 +20,7 @@ import { todayTab } from "./today.js";
 const TOLD_MS = 10 * 60 * 1000;
 
 /** @type {[string, string][]} */
-const TABS = [["flows", "Flows"], ["today", "Today"], ["outputs", "Outputs"], ["settings", "Settings"]];
+const TABS = [["flows", "Flows"], ["today", "Today"], ["map", "Map"], ["outputs", "Outputs"], ["settings", "Settings"]];
 
 /**
  * The whole page of a panel.
@@ -51,6 +52,7 @@ function body(app) {
   const { tab, selected } = app.state;
   if (tab === "outputs") return outputsTab(app);
   if (tab === "today") return todayTab(app);
+  if (tab === "map") return mapTab(app);
   if (tab === "settings") return settingsTab(app);
   return [flowList(app), selected === null ? null : flowDetails(app, selected), runBeside(app)]; // to make the list anew takes longer than to hide it
 }

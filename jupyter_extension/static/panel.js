@@ -68,7 +68,7 @@ export class Panel {
     });
     this.resizer = new ResizeObserver(([entry]) => {
       const columns = 1 + WIDTHS.filter((px) => entry.contentRect.width >= px).length;
-      if (columns !== this.columns || this.isStale) {
+      if (columns !== this.columns || this.isStale || this.state.tab === "map") {
         this.columns = columns;
         this.update();
       }
@@ -268,7 +268,7 @@ export class Panel {
   /** @param {string | null} name */
   select(name) {
     const before = this.state.selected;
-    if (name === before) return;
+    if (name === before && this.state.tab === "flows") return;
     this.set({ selected: name, tab: "flows", said: keptSaid(this.state.said), ...ofFlow() });
     if (name && !this.isStatic) {
       clearTimeout(this.detailsDue);

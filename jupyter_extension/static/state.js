@@ -16,7 +16,7 @@ export function firstState() {
 /** What another workspace begins with: everything that is of one workspace, as at the start. */
 export function elsewhere() {
   return {
-    ...ofFlow(), view: null, problem: null, chosen: null, today: null, todaySaid: null, section: "runs", search: "", selected: null,
+    ...ofFlow(), view: null, problem: null, chosen: null, today: null, todaySaid: null, lineage: {}, section: "runs", search: "", selected: null,
     frames: null, settings: null,
   };
 }

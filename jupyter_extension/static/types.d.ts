@@ -72,6 +72,15 @@ export interface PlanOf {
   error: ErrorParts | null;
 }
 
+/** A picture of lineage for a width in px, read at a time in ms. */
+export interface LineagePicture {
+  svg: string;
+  edges: string[];
+  said: string;
+  width: number;
+  at: number;
+}
+
 export interface LogLine {
   at_utc: string;
   level: string;
@@ -326,6 +335,8 @@ export interface State {
   /** The runs of today by flow, the newest first. */
   today: Record<string, RunView[]> | null;
   todaySaid: string | null;
+  /** What feeds what: "" is the map, the others a step around what they are named after. */
+  lineage: Record<string, LineagePicture>;
 }
 
 /** A flow's details, or why they cannot be had. */

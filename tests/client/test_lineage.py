@@ -7,7 +7,8 @@ import pytest
 from data_engine import Workspace
 from data_engine.errors import FlowValidationError
 from data_engine.status.lineage import Lineage
-from data_engine.view.lineage import layers, lineage_card
+from data_engine.view.layers import ranks
+from data_engine.view.lineage import lineage_card
 from data_engine.view.text import text
 from tests.cli.conftest import Cli, cli  # noqa: F401
 from tests.support import WorkspaceFiles
@@ -168,8 +169,32 @@ def test_it_is_typed_shown_and_read_by_programs(after_runs: Workspace, cli: Cli)
 def test_its_picture_goes_from_left_to_right(after_runs: Workspace) -> None:
     shown = after_runs.lineage()
 
-    ids = [{node.id for node in layer} for layer in layers(shown)]
-    assert ids == [{"in/", "rates.csv"}, {"clean"}, {"parts/clean/"}, {"total"}, {"sum/"}]
+    column = ranks([node.id for node in shown.nodes], [(edge.source, edge.target) for edge in shown.edges])
+    assert column == {"in/": 0, "rates.csv": 0, "clean": 1, "parts/clean/": 2, "total": 3, "sum/": 4}
     svg = after_runs.lineage()._repr_mimebundle_()["text/html"]
     assert svg.count("<rect") == 6
     assert all(edge.text in text(lineage_card(shown)) for edge in shown.edges)
+
+
+def test_the_map_has_each_flow_with_its_state(workspace: Workspace, ws: WorkspaceFiles, cli: Cli) -> None:  # noqa: F811
+    ws.notebook("broken", "def build():\n    return 1")
+    ws.notebook(
+        "alone",
+        CLEAN.replace('.watch(mode="poll", source="../in", interval="30s", extensions=".csv")', "").replace(
+            '.mirror(root="../parts/clean")', ""
+        ),
+    )
+    workspace.deploy("clean", force=True)
+
+    shown = workspace.lineage()
+
+    assert {node.id: node.mark and node.mark.word for node in shown.nodes if node.kind == "flow"} == {
+        "alone": "not deployed",
+        "broken": "broken",
+        "clean": "idle",
+        "total": "not deployed",
+    }
+    assert {node.mark for node in shown.nodes if node.kind != "flow"} == {None}
+    assert {node.mark for node in workspace.lineage("clean").nodes} == {None}
+    assert "clean: idle" in cli("--workspace", workspace.root, "lineage").out
+    assert Lineage.read(cli("--workspace", workspace.root, "lineage", "--json").json) == shown
