@@ -133,10 +133,18 @@ class FeedCount(NamedTuple):
     run_id: str | None = None
 
 
+class ReportFacts(NamedTuple):
+    """A page that a report step wrote: its path, the digest of its bytes, and its note, else its title."""
+
+    path: str
+    digest: str
+    text: str
+
+
 class RunSpent(NamedTuple):
     """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
     process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
-    check. `feed` counts the sources of a good batch."""
+    check. `feed` counts the sources of a good batch, `reports` are the pages of a good run."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -147,6 +155,7 @@ class RunSpent(NamedTuple):
     checks: tuple[RuleCount, ...] = ()
     rejected: int | None = None
     feed: FeedCount | None = None
+    reports: tuple[ReportFacts, ...] = ()
 
 
 class RunStarted(NamedTuple):
@@ -281,6 +290,15 @@ class RunCheck(Record):
 
 
 @frozen
+class RunReport(Record):
+    """A page that a run wrote: its path, the digest of its bytes, and its note, else its title."""
+
+    path: str
+    digest: str
+    text: str
+
+
+@frozen
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
@@ -293,7 +311,7 @@ class Run(Record):
     first files it read and wrote, `more_inputs` and `more_outputs` count the others. `scheduled_for` is the slot that it ran for,
     `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
     Data Engine recorded, or whose process died. `edited` says what of its code was not deployed ("cell 3"): such a run changes
-    nothing of what is due, done or held. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    nothing of what is due, done or held. `reports` are the pages that it wrote. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
     its slot, None for this machine's.
 
     Example:
@@ -303,7 +321,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("edited", "warnings", "tz")
+    sparse: ClassVar = ("edited", "reports", "warnings", "tz")
 
     run_id: str
     flow: str
@@ -334,6 +352,7 @@ class Run(Record):
     checks: tuple[RunCheck, ...] = field(default=(), metadata={"of": RunCheck.read})
     rejected: int | None = None
     edited: str | None = None
+    reports: tuple[RunReport, ...] = field(default=(), metadata={"of": RunReport.read})
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

@@ -10,7 +10,7 @@ from typing import Any
 from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
-from data_engine.model import Event, LogLine, StepProgress
+from data_engine.model import Event, LogLine, ReportFacts, StepProgress
 from data_engine.record import frozen
 
 PROGRESS_INTERVAL_S = 0.05
@@ -87,7 +87,8 @@ class StepControl:
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
-    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`).
+    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`),
+    `reports` the pages of its reports.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -100,6 +101,7 @@ class StepControl:
     last_progress_s: float = 0.0
     lost: set[str] = field(default_factory=set)
     checked: list[Any] = field(default_factory=list)
+    reports: list[ReportFacts] = field(default_factory=list)
 
     def log(self, text: str, level: str = "INFO") -> None:
         """Add a line to the run's log."""
