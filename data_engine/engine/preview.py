@@ -41,6 +41,8 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import is_of_its_file, never_computed, quoted
 from data_engine.flow.object_names import saved_twice
+from data_engine.flow.report import Report
+from data_engine.flow.report_page import framed
 from data_engine.flow.spec import Map
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.mistakes import DroppedCall, dropped_calls
@@ -152,8 +154,20 @@ def preview(
         standing=standing,
     )
     bound_display(value)
+    if isinstance(flow.steps[stop - 1].fn, Report):
+        _show_page(flow, Path(control.reports[-1].path), scratch)
     show_caption(caption(_last), caption_html(_last))
     return value
+
+
+def _show_page(flow: Flow, final: Path, scratch: Scratch | None) -> None:
+    """Show the page of a report in a kernel's cell, in a frame in which nothing can act."""
+    shell, mirror = kernel_shell(), flow.mirror_spec
+    if shell is None or mirror is None:
+        return
+    path = final if scratch is None else scratch.root(mirror.root) / final.relative_to(mirror.root)
+    page = framed(path.read_text(encoding="utf-8"), final.name)
+    shell.display_pub.publish({"text/plain": f"report {final.name}", "text/html": page})
 
 
 def make_runner(

@@ -88,7 +88,7 @@ class StepControl:
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
     processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`),
-    `reports` the pages of its reports.
+    `findings` the same in words, `reports` the pages of its reports.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -101,6 +101,7 @@ class StepControl:
     last_progress_s: float = 0.0
     lost: set[str] = field(default_factory=set)
     checked: list[Any] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
     reports: list[ReportFacts] = field(default_factory=list)
 
     def log(self, text: str, level: str = "INFO") -> None:

@@ -575,9 +575,7 @@ class Flow(Displayable):
         number = 1 + sum(isinstance(step.fn, Report) for step in self.steps)
         name = _object_name(label, "label", "report") or ("Report" if number == 1 else f"Report {number}")
         has_mirror = self.mirror_spec is not None
-        report = make_report(
-            objects, steps=self.steps, has_mirror=has_mirror, to=to, rows=rows, title=title, note=note
-        )
+        report = make_report(objects, steps=self.steps, has_mirror=has_mirror, to=to, rows=rows, title=title, note=note)
         return self._with(report, None, None, name, name, "report", "report")
 
     def _with(

@@ -93,7 +93,9 @@ def make_report(
         raise _wrong("a report needs a mirror, below which its page is written", "", fix)
     saved = list(dict.fromkeys(name for step in steps for name in names_saved(step)))
     if not objects:
-        raise _wrong("it names no object to show", "", f"name some: {', '.join(map(repr, saved)) or 'save_as= of a step'}")
+        raise _wrong(
+            "it names no object to show", "", f"name some: {', '.join(map(repr, saved)) or 'save_as= of a step'}"
+        )
     for name in objects:
         if name not in saved:
             fix = f"save it: .step(..., save_as={name!r}); saved by the steps before: {', '.join(saved) or 'none'}"
@@ -104,7 +106,9 @@ def make_report(
         named = "the default name" if page is None else f"to={page!r}"
         raise _wrong(f"two reports have {named}", "to", 'give one of them another: to="delays.html"')
     if check_count(rows, "rows", "Flow.report") > MOST_ROWS:
-        raise _wrong(f"rows={rows} is more than {MOST_ROWS:,}", "rows", "a page is for people: write the data to a file")
+        raise _wrong(
+            f"rows={rows} is more than {MOST_ROWS:,}", "rows", "a page is for people: write the data to a file"
+        )
     texts = (_text(value, name) for name, value in (("title", title), ("note", note)))
     return Report(tuple(dict.fromkeys(map(str, objects))), page, int(str(rows)), *texts)
 
@@ -125,4 +129,3 @@ def _text(value: object, name: str) -> str | None:
 
 def _wrong(what: str, option: str, fix: str) -> FlowValidationError:
     return FlowValidationError(what, where=f"Flow.report({option}=...)" if option else "Flow.report", fix=fix)
-

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from html import escape
 from typing import Any
 
 from data_engine.flow.context import FlowContext
@@ -48,7 +49,7 @@ def make_page(report: Report, context: FlowContext) -> str:
         note=report.note,
         facts=[*_origin(context), *_params(context.params)],
         sections=sections,
-        checks=[check.words for check in context.control.checked],
+        checks=context.control.findings,
         policy=POLICY,
     )
     return masked(page)
@@ -65,7 +66,9 @@ def _origin(context: FlowContext) -> list[tuple[str, str]]:
 
 
 def _params(params: Any) -> list[tuple[str, str]]:
-    values = params if isinstance(params, Mapping) else {each.name: getattr(params, each.name) for each in fields(params)}
+    values = (
+        params if isinstance(params, Mapping) else {each.name: getattr(params, each.name) for each in fields(params)}
+    )
     return [(str(name), _value_text(value)) for name, value in values.items()]
 
 
@@ -75,6 +78,17 @@ def _value_text(value: Any) -> str:
     if isinstance(value, (bool, list, tuple, dict)) or value is None:
         value = json.dumps(value, default=str, ensure_ascii=False)
     return str(value)[:_LONGEST_VALUE]
+
+
+def framed(page: str, name: str) -> str:
+    """The page in a frame of another page: nothing in it runs, and it cannot leave the frame.
+
+    Example:
+        >>> framed("<p>'late'</p>", "delays.html").partition(" style=")[0]
+        '<iframe sandbox title="delays.html" srcdoc="&lt;p&gt;&#x27;late&#x27;&lt;/p&gt;"'
+    """
+    style = "width: 100%; height: 32rem; border: 1px solid #8884; border-radius: 4px; resize: vertical"
+    return f'<iframe sandbox title="{escape(name)}" srcdoc="{escape(page)}" style="{style}"></iframe>'
 
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -80,8 +80,8 @@ def _frame_of(value: Any, rows: int) -> tuple[Any, int] | None:
         frame = value.to_frame() if name == "Series" else value
         return _from_pandas(frame.head(rows)), len(frame)
     if library == "pyarrow":
-        return pl.DataFrame(pl.from_arrow(value.slice(0, rows))), value.num_rows
-    return pl.DataFrame(pl.from_arrow(value.limit(rows).to_arrow_table())), value.shape[0]
+        return _from_arrow(value.slice(0, rows)), value.num_rows
+    return _from_arrow(value.limit(rows).to_arrow_table()), value.shape[0]
 
 
 _FRAMES = {("polars", "DataFrame"), ("polars", "LazyFrame"), ("polars", "Series"), ("pandas", "DataFrame")} | {
@@ -91,13 +91,27 @@ _FRAMES = {("polars", "DataFrame"), ("polars", "LazyFrame"), ("polars", "Series"
 """The kinds of frames: library and class."""
 
 
+def _from_arrow(table: Any) -> Any:
+    import polars as pl
+
+    def column(values: Any) -> Any:
+        try:
+            return pl.Series(pl.from_arrow(values))
+        except Exception:  # a type that Polars has not, such as an interval
+            return [None if value is None else str(value) for value in values.to_pylist()]
+
+    return pl.DataFrame({name: column(values) for name, values in zip(table.schema.names, table.columns, strict=True)})
+
+
 def _from_pandas(frame: Any) -> Any:
     """The frame in Polars, with an index that says something as its first columns; of mixed types as text."""
     import polars as pl
 
     if any(frame.index.names) or type(frame.index).__name__ != "RangeIndex":
         frame = frame.reset_index()
-    frame = frame.set_axis([" ".join(map(str, at)) if isinstance(at, tuple) else str(at) for at in frame.columns], axis=1)
+    frame = frame.set_axis(
+        [" ".join(map(str, at)) if isinstance(at, tuple) else str(at) for at in frame.columns], axis=1
+    )
     frame = frame.loc[:, ~frame.columns.duplicated()]
     try:
         return pl.from_pandas(frame)
@@ -211,7 +225,11 @@ def _figure(figure: Any) -> Any:
 def _image(kind: str, data: Any, name: str) -> str:
     if isinstance(data, tuple):  # with its size, as IPython's Image gives it
         data = data[0]
-    text = data if isinstance(data, str) and kind != "svg+xml" else b64encode(data.encode() if isinstance(data, str) else data).decode()
+    text = (
+        data
+        if isinstance(data, str) and kind != "svg+xml"
+        else b64encode(data.encode() if isinstance(data, str) else data).decode()
+    )
     return f'<img alt="{escape(name)}" src="data:image/{kind};base64,{escape("".join(text.split()))}">'
 
 
