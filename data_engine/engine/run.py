@@ -58,6 +58,7 @@ from data_engine.model import (
     Event,
     FeedCount,
     LogLine,
+    ReportFacts,
     RunAbout,
     RunFinished,
     RunStarted,
@@ -445,7 +446,13 @@ class _Run:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
             spent = spent._replace(feed=FeedCount(counts))
+        if spent is not None and status == "success" and self.control.reports:
+            spent = spent._replace(reports=tuple(map(_masked_report, self.control.reports)))
         self.sink(RunFinished(self.run_id, status, time.time(), elapsed_s, error, why, settles, spent))
+
+
+def _masked_report(made: ReportFacts) -> ReportFacts:
+    return made._replace(text=masked(made.text)[:_LONGEST_DETAIL])
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:

@@ -50,9 +50,8 @@ def make_page(report: Report, context: FlowContext) -> str:
         facts=[*_origin(context), *_params(context.params)],
         sections=sections,
         checks=context.control.findings,
-        policy=POLICY,
     )
-    return masked(page)
+    return _HEAD + masked(page)
 
 
 def _origin(context: FlowContext) -> list[tuple[str, str]]:
@@ -91,8 +90,25 @@ def framed(page: str, name: str) -> str:
     return f'<iframe sandbox title="{escape(name)}" srcdoc="{escape(page)}" style="{style}"></iframe>'
 
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The Content-Security-Policy of a page: no script, and no network."""
+
+_HEAD = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+"""
+
+
+def is_page(text: str) -> bool:
+    """Whether a text begins as our pages do, so that a browser holds it to their policy.
+
+    Example:
+        >>> is_page("<script>x()</script>"), is_page(_HEAD)
+        (False, True)
+    """
+    return text.startswith(_HEAD)
 
 
 @cache
@@ -102,14 +118,10 @@ def _template() -> Any:
     return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(_PAGE)
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+_PAGE = """<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
+<base target="_blank">
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark; --text: #1b1f24; --faint: #59636e; --line: #d1d9e0; --band: #f3f5f7; --page: #fff; --link: #0a58ca; }

@@ -44,6 +44,7 @@ from data_engine.model import (
     FileFacts,
     LogLine,
     PublishStarted,
+    ReportFacts,
     RuleCount,
     RunAbout,
     RunFinished,
@@ -371,7 +372,7 @@ def _event(packed: Any) -> Event:
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
     files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
-    peak, cpu_s, checks, rejected, feed = more
+    peak, cpu_s, checks, rejected, feed, reports = more
     return RunSpent(
         next(files),
         more_inputs,
@@ -382,6 +383,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         tuple(RuleCount(*row) for row in checks),
         rejected,
         feed and FeedCount(dict(feed[0])),
+        tuple(ReportFacts(*row) for row in reports),
     )
 
 

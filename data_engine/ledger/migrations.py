@@ -333,6 +333,11 @@ ALTER TABLE runs ADD COLUMN edited TEXT;
 ALTER TABLE runs ADD COLUMN feed TEXT;
 CREATE INDEX runs_with_feed ON runs (flow_name, source_root, finished_at_utc) WHERE feed IS NOT NULL;
 CREATE INDEX file_state_by_hash ON file_state (flow_name, success_content_hash) WHERE success_content_hash IS NOT NULL;
+
+-- The pages of the reports of a good run, and the page that a message brings
+ALTER TABLE runs ADD COLUMN reports TEXT;
+CREATE INDEX runs_with_reports ON runs (flow_name, finished_at_utc) WHERE reports IS NOT NULL;
+ALTER TABLE outbox ADD COLUMN attachment TEXT;
 """
 
 MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN}

@@ -21,6 +21,7 @@ from data_engine.model import (
     Run,
     RunCheck,
     RunFile,
+    RunReport,
     RunTrigger,
     SeenSource,
     Signature,
@@ -42,7 +43,7 @@ RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
     " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected,"
-    " edited"
+    " edited, reports"
 )
 """In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files as JSON."""
 
@@ -182,7 +183,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, reports = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -217,6 +218,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         tuple(RunCheck(*check) for check in json.loads(checks or "[]")),
         rejected,
         edited,
+        tuple(RunReport(*page) for page in json.loads(reports or "[]")),
     )
 
 

@@ -36,8 +36,8 @@ _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
     edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
-    checks, rejected, feed, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    checks, rejected, feed, reports, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_ENVIRONMENT = """
@@ -67,7 +67,7 @@ ON CONFLICT DO NOTHING
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
     cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?,
-    checks = ?, rejected = ?, feed = ?, rev = ?
+    checks = ?, rejected = ?, feed = ?, reports = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -328,12 +328,13 @@ _UNKNOWN = (None,) * 11
 
 def _spent(spent: RunSpent | None) -> tuple[Any, ...]:
     if spent is None:
-        return (None,) * 7
+        return (None,) * 8
     inputs = files_as_text(spent.inputs, spent.more_inputs)
     outputs = files_as_text(spent.outputs, spent.more_outputs)
     checks = json.dumps(spent.checks, separators=(",", ":")) if spent.checks else None
     feed = None if spent.feed is None else json.dumps(spent.feed.counts, separators=(",", ":"))
-    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed
+    reports = json.dumps(spent.reports, separators=(",", ":")) if spent.reports else None
+    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, reports
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:

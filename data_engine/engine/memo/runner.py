@@ -151,6 +151,7 @@ class PreviewRunner:
             bound(read_from, (lambda path: path) if self.scratch is None else self.scratch.file_to_read),
         ):
             while True:
+                self.control.reports.clear()
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
                 except _StartOver:
