@@ -30,6 +30,7 @@ ABOUT = (
         3,
         "cell 3",
         '{"sources .csv":10}',
+        f'[["/out/a.html","{"ab" * 32}","Delays"]]',
     ),
 )
 """How a run began and what it took."""
@@ -107,7 +108,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], None, None, None, None, None, None, None, None, None, None, 1, 5),
+    *(*ABOUT[:9], *(None,) * 11, 1, 5),
 )
 
 
