@@ -375,7 +375,8 @@ class Flow(Displayable):
         """The flow whose troubles are sent to these, instead of those that the workspace's `[alerts]` name.
 
         `to` are names of secrets that hold addresses ([] is nobody); `on` are kinds: "failed", "held", "missed", "late",
-        "overlong", "recovered". What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
+        "overlong", "rejected", "recovered", and "report": when a run has made a new page by `report`, it is sent. A call `on=["report"]`
+        alone leaves all other alerts as they are. What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
 
         Raises:
             FlowValidationError: neither is given, a text that is not the name of a secret, or an unknown kind.
