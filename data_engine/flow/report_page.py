@@ -134,7 +134,7 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 a { color: var(--link); }
 .note, .text { white-space: pre-line; max-width: 45rem; }
-.none, .about, dt { color: var(--faint); }
+.none, .about, dt, td > i { color: var(--faint); }
 .about { font-size: .85rem; margin: .35rem 0 0; }
 dl { display: grid; grid-template-columns: fit-content(12rem) 1fr; gap: .1rem 1rem; margin: .75rem 0; font-size: .9rem; }
 dd { margin: 0; }
@@ -147,7 +147,7 @@ th { font-weight: 600; border-bottom: 2px solid var(--line); }
 th + th, td + td { padding-left: .25rem; }
 .number { text-align: right; }
 img { max-width: 100%; height: auto; }
-section > img { background: #fff; border-radius: 4px; padding: .5rem; box-sizing: border-box; }
+section > img[src] { background: #fff; border-radius: 4px; padding: .5rem; box-sizing: border-box; }
 pre { background: var(--band); padding: .75rem; border-radius: 4px; overflow-x: auto; font-size: .85rem; white-space: pre-wrap; }
 @media print {
   :root { --text: #000; --faint: #444; --line: #bbb; --band: #f3f5f7; --page: #fff; --link: #000; }
@@ -155,7 +155,11 @@ pre { background: var(--band); padding: .75rem; border-radius: 4px; overflow-x: 
   body { padding: 0; max-width: none; font-size: 10pt; }
   .wide { overflow: visible; }
   table { font-size: 8pt; }
-  th, td { white-space: normal; overflow-wrap: anywhere; padding: .15rem .4rem .15rem 0; }
+  th, td { white-space: normal; padding: .15rem .4rem .15rem 0; }
+  @page across { size: landscape; margin: 10mm; }
+  section:has(> .across) { page: across; }
+  .across table { font-size: 6pt; }
+  .across th, .across td { overflow-wrap: break-word; padding: .1rem .25rem .1rem 0; }
   thead { display: table-header-group; }
   tr, img { break-inside: avoid; }
   h2 { break-after: avoid; }

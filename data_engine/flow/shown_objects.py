@@ -20,8 +20,9 @@ from data_engine.formatting import both_ends, first_few, plural
 _LONGEST_TEXT = 20_000
 _LONGEST_CELL = 200
 _MOST_COLUMNS = 40
+_MOST_UPRIGHT = 12
+"""More columns are printed on paper across."""
 _MOST_DECIMALS = 4
-_MISSING = '<td class="none">–</td>'
 _INSTALL = {
     "altair": ("Altair", "vl-convert-python"),
     "plotly": ("Plotly", "kaleido"),
@@ -127,7 +128,8 @@ def _table(frame: Any, count: int) -> ShownObject:
     about = plural(count, "row") if count <= frame.height else f"{frame.height:,} of {plural(count, 'row')}"
     if left_out:
         about += f"; {len(left_out):,} of {len(frame.columns):,} columns are left out: {first_few(left_out, 3)}"
-    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "wide" if len(columns) <= _MOST_UPRIGHT else "wide across"
+    table = f'<div class="{kind}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     return ShownObject(table, about)
 
 
@@ -143,14 +145,16 @@ class _Column:
     def cells(self) -> list[str]:
         """The column's cells in HTML."""
         opening, text = f"<td{self.style}>", self._text
-        return [_MISSING if value is None else f"{opening}{escape(text(value))}</td>" for value in self.values]
+        missing = f"{opening}<i>–</i></td>"
+        return [missing if value is None else f"{opening}{escape(text(value))}</td>" for value in self.values]
 
     def _text_of_numbers(self) -> Callable[[Any], str]:
         floats = [value for value in self.values if isinstance(value, float)]
         if not floats:
             return _cell_text
-        decimals = max(len(f"{value:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")[2]) for value in floats)
-        least = 10**-_MOST_DECIMALS
+        most = 2 if any(abs(value) >= 10 for value in floats) else _MOST_DECIMALS
+        decimals = max(len(f"{value:.{most}f}".rstrip("0").partition(".")[2]) for value in floats)
+        least = 10**-most
 
         def text(value: float) -> str:
             return f"{value:.3g}" if 0 < abs(value) < least else f"{value:.{decimals}f}"
