@@ -167,10 +167,11 @@ class Address:
             return None
         if len(data) > MOST_ATTACHED_BYTES or not is_page(data.decode("utf-8", "replace")):
             return None
-        from apprise.attachment.memory import AttachMemory
+        from apprise.attachment import memory
 
+        make: Any = memory.AttachMemory
         attachment = self._apprise.AppriseAttachment()
-        attachment.add(AttachMemory(content=data, name=Path(path).name, mimetype="text/html"))
+        attachment.add(make(content=data, name=Path(path).name, mimetype="text/html"))
         return attachment
 
     def _takes_html(self) -> bool:

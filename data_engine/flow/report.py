@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.check import names_saved
-from data_engine.flow.spec import StepSpec, check_count
+from data_engine.flow.spec import StepSpec, check_count, title_text
 from data_engine.model import ReportFacts
 from data_engine.record import frozen
 from data_engine.suggestions import near_offer
@@ -39,17 +39,18 @@ class Report:
         Raises:
             FlowValidationError: an object is gone, or the page cannot have this place.
         """
-        from data_engine.flow.report_page import make_page, title_of
+        from data_engine.flow.report_page import make_page
 
         target = self.target(context)
         final = str(context.places.final(target))
         if any(made.path == final for made in context.control.reports):
             what = f"two reports of this run would both be {target.name}"
             raise FlowValidationError(what, where="Flow.report", fix='name one of them: .report(..., to="delays.html")')
-        page = make_page(self, context).encode("utf-8", "backslashreplace")
+        title = self.title or title_text(context.flow_name, "Flow")
+        text = make_page(context, self.objects, rows=self.rows, title=title, note=self.note)
+        page = text.encode("utf-8", "backslashreplace")
         target.write_bytes(page)
-        text = self.note or title_of(self, context)
-        context.control.reports.append(ReportFacts(final, hashlib.sha256(page).hexdigest(), text))
+        context.control.reports.append(ReportFacts(final, hashlib.sha256(page).hexdigest(), self.note or title))
         return context.current
 
     def target(self, context: FlowContext) -> Path:

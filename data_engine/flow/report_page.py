@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from html import escape
 from typing import Any
 
 from data_engine.flow.context import FlowContext
-from data_engine.flow.report import Report
 from data_engine.flow.shown_objects import ShownObject, shown
-from data_engine.flow.spec import title_text
 from data_engine.formatting import size_text
 from data_engine.secret import Secret, masked
 
@@ -22,20 +20,15 @@ MOST_BYTES = 2 * 1000 * 1000
 _LONGEST_VALUE = 200
 
 
-def title_of(report: Report, context: FlowContext) -> str:
-    """The title of the page, by default the flow's name in words."""
-    return report.title or title_text(context.flow_name, "Flow")
-
-
-def make_page(report: Report, context: FlowContext) -> str:
-    """The page, of the objects as they are now.
+def make_page(context: FlowContext, objects: Sequence[str], *, rows: int, title: str, note: str | None) -> str:
+    """The page of these objects as they are now, of frames the first `rows`.
 
     Raises:
         FlowValidationError: an object cannot be read.
     """
     left, sections = MOST_BYTES - 20_000, []
-    for name in report.objects:
-        entry = shown(context.objects[name], name=name, rows=report.rows)
+    for name in objects:
+        entry = shown(context.objects[name], name=name, rows=rows)
         if len(entry.html) > left:
             fix = "give fewer rows=, or save a smaller picture"
             what = f"{name} is left out: it takes {size_text(len(entry.html))}, and a page has {size_text(MOST_BYTES)} at most"
@@ -45,8 +38,8 @@ def make_page(report: Report, context: FlowContext) -> str:
         left -= len(entry.html)
         sections.append((name, entry.html, entry.about))
     page: str = _template().render(
-        title=title_of(report, context),
-        note=report.note,
+        title=title,
+        note=note,
         facts=[*_origin(context), *_params(context.params)],
         sections=sections,
         checks=context.control.findings,

@@ -223,7 +223,8 @@ def _formatters() -> Any:
 def _figure(figure: Any) -> Any:
     from IPython.core.pylabtools import print_figure
 
-    return print_figure(figure, "png", metadata={"Software": None})
+    draw: Any = print_figure
+    return draw(figure, "png", metadata={"Software": None})
 
 
 def _image(kind: str, data: Any, name: str) -> str:

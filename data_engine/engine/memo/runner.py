@@ -177,6 +177,10 @@ class PreviewRunner:
         place = (str(self.context.workspace_root), self.flow.name or "", self.flow.group, str(self.source.path))
         return (*place, names[-1], str(names.count(names[-1])))
 
+    def findings(self, index: int) -> list[str]:
+        """What the checks before step number `index` have found, in words; those of reused steps too."""
+        return [line for at in range(index) for line in self.reports[at].checked]
+
     def facts(self) -> list[object]:
         """The facts that every step of this preview depends on beside code and values."""
         flow, source = self.flow, self.source
@@ -371,7 +375,7 @@ class _Attempt:
         self.preview.warned.clear()
         control = self.preview.control
         control.checked.clear()
-        control.findings[:] = [line for at in range(index) for line in self.preview.reports[at].checked]
+        control.findings[:] = self.preview.findings(index)
         for event in run_steps(alone, self.context, control=control, earlier=earlier):
             self.preview.sink(event)
         self.comparisons.forget()
