@@ -124,7 +124,7 @@ function runDetails(app, run, open) {
       h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
       run.source && !facts.some(([, value]) => value.includes(run.source || "")) ? h("span", { class: "de-faint de-whole", title: run.source }, pathText(run.source)) : null),
     facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])) : null,
-    reports.length ? h("div", { class: "de-line de-wrap", key: "reports" }, reports.map((path) => button(app, `report ${path}`, `Show ${nameOf(path)}`, null, () => inspect(app, path), { small: true, title: path }))) : null,
+    reports.length ? h("div", { class: "de-line de-wrap", key: "reports" }, reports.map((path) => button(app, `report ${path}`, `Show ${nameOf(path)}`, null, () => inspect(app, path), { small: true }))) : null,
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
       icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint de-rows", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
