@@ -73,16 +73,23 @@ def _value_text(value: Any) -> str:
 
 
 def framed(page: str, name: str) -> str:
-    """The page in a frame of another page: nothing in it runs, and it cannot leave the frame.
+    """The page in a frame of another page: nothing in it runs, and it cannot leave the frame. In JupyterLab it is dark with the theme.
 
     Example:
         >>> framed("<p>'late'</p>", "delays.html").partition(" style=")[0]
-        '<iframe sandbox title="delays.html" srcdoc="&lt;p&gt;&#x27;late&#x27;&lt;/p&gt;"'
+        '<iframe sandbox class="de-report" title="delays.html" srcdoc="&lt;p&gt;&#x27;late&#x27;&lt;/p&gt;"'
     """
     style = "width: 100%; height: 32rem; border: 1px solid #8884; border-radius: 4px; resize: vertical"
-    return f'<iframe sandbox title="{escape(name)}" srcdoc="{escape(page)}" style="{style}"></iframe>'
+    frame = (
+        f'<iframe sandbox class="de-report" title="{escape(name)}" srcdoc="{escape(page)}" style="{style}"></iframe>'
+    )
+    return f"{frame}<style>{_THEMES}</style>"
 
 
+_THEMES = "".join(
+    f'body[data-jp-theme-light="{is_light}"] .de-report {{ color-scheme: {scheme}; }}'
+    for is_light, scheme in (("true", "light"), ("false", "dark"))
+)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """The Content-Security-Policy of a page: no script, and no network."""
 

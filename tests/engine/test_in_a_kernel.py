@@ -532,7 +532,7 @@ def test_the_preview_of_a_report_shows_its_page_in_the_cell(
             if output.get("data", {}).get("text/plain") == "report delays.html"
         ]
         assert len(shown) == 1
-        assert shown[0].startswith('<iframe sandbox title="delays.html" srcdoc="')
+        assert shown[0].startswith('<iframe sandbox class="de-report" title="delays.html" srcdoc="')
         assert "<script" not in shown[0]
         assert "&amp;lt;script&amp;gt;x()" in shown[0]
     assert not (ws.root / "out").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.panel import flows
 from tests.panel.lab import Lab, Page
 from tests.panel.test_pictures import look
+from tests.support import until
 
 HOSTILE = "<script>parent.document.title = 'x'</script>"
 DELAYS = f"""
@@ -57,6 +58,13 @@ def test_a_run_shows_its_page_in_place(lab: Lab, page: Page, pictures: Path) -> 
     page.page.screenshot(path=pictures / "side-report.png")
     assert look(panel, pictures, "report") == []
 
+    page.page.emulate_media(color_scheme="null")  # else a frame has what the test says, whatever its page wants
+    page.theme("Dark")
+    background = "(body) => getComputedStyle(body).backgroundColor"
+    until(lambda: inside.locator("body").evaluate(background) == "rgb(20, 24, 29)")
+    page.page.screenshot(path=pictures / "side-report-dark.png")
+    page.theme("Light")
+    until(lambda: inside.locator("body").evaluate(background) == "rgb(255, 255, 255)")
     panel.tab("Outputs")
     panel.element.get_by_label("File to inspect").fill(str(workspace / "out" / "other.html"))
     panel.element.get_by_role("button", name="Inspect").click()
