@@ -28,8 +28,8 @@ TROUBLES = (
 )
 """The kinds of troubles that people can choose to get messages about."""
 
-KINDS = (*TROUBLES, "digest", "test")
-"""Every kind a message can be of."""
+KINDS = (*TROUBLES, "report", "digest", "test")
+"""Every kind a message can be of; "report" brings a page that a run has made, and only `Flow.alert` asks for it."""
 
 MOST_NOTICES = 20
 """Notices shown in a message; the rest is counted."""
@@ -44,7 +44,8 @@ _LONGEST_LINE = 500
 class Notice:
     """One notice in a message: what happened in one line, and the known facts.
 
-    `reason` is what prevented it, `since` a time as people read it, `fix` what to do, `more` how often the like happened besides.
+    `reason` is what prevented it, `since` a time as people read it, `fix` what to do, `page` the path of a report, `more` how often the
+    like happened besides.
     """
 
     headline: str
@@ -56,12 +57,14 @@ class Notice:
     reason: str | None = None
     since: str | None = None
     fix: str | None = None
+    page: str | None = None
     more: int = 0
 
 
 @frozen
 class Message:
-    """A message to people. `id` is the same for the same trouble, sent again; `to` names the secrets that hold the addresses."""
+    """A message to people. `id` is the same for the same trouble, sent again; `to` names the secrets that hold the addresses.
+    `attachment` is the path of a report's page that goes with it."""
 
     id: str
     kind: str
@@ -71,6 +74,7 @@ class Message:
     html: str
     to: tuple[str, ...]
     at: datetime
+    attachment: str | None = None
 
 
 @frozen
@@ -113,6 +117,7 @@ def message(
     at: datetime,
     sender: str,
     flow: str | None = None,
+    attachment: str | None = None,
 ) -> Message:
     """The message with these notices; those above a limit are only counted. `sender` says where it is from ("sales on ws-7").
 
@@ -143,7 +148,8 @@ def message(
     end = [] if not left_out else [f"And {left_out:,} more: data-engine status"]
     footer = "\n".join(["--", f"Data Engine, {_line(sender)}", f"Message {_line(id)}"])
     body = "\n\n".join([*paragraphs, *end, footer])
-    return Message(id, kind, flow, _line(subject, _LONGEST_SUBJECT), body, _as_html(body), tuple(dict.fromkeys(to)), at)
+    recipients, words = tuple(dict.fromkeys(to)), _line(subject, _LONGEST_SUBJECT)
+    return Message(id, kind, flow, words, body, _as_html(body), recipients, at, attachment)
 
 
 def clean(text: str, longest: int) -> str:
@@ -174,6 +180,7 @@ def _facts(notice: Notice, longest_error: int) -> list[str]:
         "Reason": notice.reason and _line(notice.reason),
         "Since": notice.since and _line(notice.since),
         "Error": error,
+        "Page": notice.page and _line(notice.page),
         "Besides": f"{notice.more:,} more of the kind" if notice.more else "",
         "What to do": notice.fix and _line(notice.fix),
     }

@@ -160,11 +160,19 @@ class FeedSchema(NamedTuple):
     drift: tuple[FrameChange, ...] = ()
 
 
+class ReportFacts(NamedTuple):
+    """A page that a report step wrote: its path, the digest of its bytes, and its note, else its title."""
+
+    path: str
+    digest: str
+    text: str
+
+
 class RunSpent(NamedTuple):
     """What a run used and made, sent at its end: the first files it read and wrote, how many more of each, the peak memory of its
     process, the CPU seconds meanwhile, and the results of its checks; `rejected` counts the rows they kept apart, None without such a
     check. `feed` counts the sources of a good batch, `schema` has the columns of its frames, `references` are what a good run read beside
-    its source."""
+    its source, `reports` the pages of a good run."""
 
     inputs: tuple[FileFacts, ...] = ()
     more_inputs: int = 0
@@ -177,6 +185,7 @@ class RunSpent(NamedTuple):
     feed: FeedCount | None = None
     schema: FeedSchema | None = None
     references: tuple[Reference, ...] = ()
+    reports: tuple[ReportFacts, ...] = ()
 
 
 class RunStarted(NamedTuple):
@@ -357,6 +366,15 @@ _UNSEEN = {ord(blank): f"\\u{ord(blank):04x}" for blank in "\ufeff\u00a0\u200b"}
 
 
 @frozen
+class RunReport(Record):
+    """A page that a run wrote: its path, the digest of its bytes, and its note, else its title."""
+
+    path: str
+    digest: str
+    text: str
+
+
+@frozen
 class Run(Record):
     """One execution as the ledger keeps it. Times are UTC ISO-8601 with offset; `elapsed_s` is None while it runs.
 
@@ -370,7 +388,7 @@ class Run(Record):
     `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
     Data Engine recorded, or whose process died. `edited` says what of its code was not deployed ("cell 3"): such a run changes
     nothing of what is due, done or held. `schemas` are the columns of its frames, each with its type; `drift` is how they differ from
-    those of every good run before. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    those of every good run before. `reports` are the pages that it wrote. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
     its slot, None for this machine's.
 
     Example:
@@ -380,7 +398,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("edited", "schemas", "drift", "warnings", "tz")
+    sparse: ClassVar = ("edited", "schemas", "drift", "reports", "warnings", "tz")
 
     run_id: str
     flow: str
@@ -413,6 +431,7 @@ class Run(Record):
     edited: str | None = None
     schemas: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     drift: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
+    reports: tuple[RunReport, ...] = field(default=(), metadata={"of": RunReport.read})
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

@@ -193,6 +193,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
     lines = ws.log(run.run_id)
     return {
         "run": run_view(run, now=present_name(renamings(ws.home.ledger()), run.flow, run.started_at_utc)),
+        "reports": [page.path for page in run.reports],
         "flow": run.flow,
         "error": run.error,
         "facts": facts_of(run, _slot_zone(ws, run)),

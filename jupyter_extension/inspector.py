@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from data_engine.answering_process import ParentProcess
 from data_engine.errors import FlowValidationError
 from data_engine.flow.debug import json_safe
+from data_engine.flow.report_page import MOST_BYTES as REPORT_BYTES
+from data_engine.flow.report_page import is_page
 from data_engine.formatting import beginning, plural
 from data_engine.helpers.excel import misfit, write_sheets
 from data_engine.platforms.files import NO_WAIT
@@ -56,7 +58,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     [column, is_descending]; `filters` a list of {column, op, value}. Instead of rows: `distinct` names a column whose values
     are wanted; `copy` ({first, count, columns}) wants cells of the page as text with tabs; `code` the Python that makes the
     table in a cell; `export` all rows that pass as an Excel file, whose bytes are fetched with `part` ({name, offset}).
-    Text has `text`; anything else a `note`.
+    Text has `text`, a page of a report `html`; anything else a `note`.
 
     Raises:
         FlowValidationError: it is not a regular file and no folder, it cannot be read, or a filter does not fit its column.
@@ -74,6 +76,8 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     state = _state_of(path)
     facts = {"path": str(path), "name": path.name, "size_bytes": state.st_size}
     suffix = path.suffix.lower()
+    if suffix in (".html", ".htm") and not request.get("code") and (page := _report(path, state.st_size)) is not None:
+        return facts | {"kind": "page", "html": page}
     if suffix not in (*TABLES, *EXCEL) and not path.is_dir():
         return facts | _text(path, suffix, wants_code=bool(request.get("code")))
     try:
@@ -293,6 +297,15 @@ def _text(path: Path, suffix: str, *, wants_code: bool = False) -> dict[str, Any
         with suppress(ValueError):
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     return {"kind": "text", "text": text, "is_cut": len(data) > MOST_TEXT_BYTES}
+
+
+def _report(path: Path, size_bytes: int) -> str | None:
+    """The page that a report step wrote; None for any other file, which is shown as text."""
+    if size_bytes > REPORT_BYTES or not path.is_file():
+        return None
+    with open(os.open(path, os.O_RDONLY | NO_WAIT), "rb") as file:
+        text = file.read(REPORT_BYTES + 1).decode("utf-8", errors="replace")
+    return text if is_page(text) else None
 
 
 NESTED = (

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 
-from data_engine.alerting.wording import digest_subject, good_again, notice, subject
+from data_engine.alerting.wording import digest_subject, good_again, notice, seconds_of, subject
 from data_engine.flow.expectation import AlertRule
 from data_engine.formatting import cli_line, plural
+from data_engine.ledger.outputs import NewPage
 from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Notice, message_id
 from data_engine.model import Run, RunFinished, utc_text
@@ -30,6 +31,9 @@ MOST_OF_A_FLOW = 20
 
 MOST_AT_ONCE = 5
 """More first messages than this to the same people at one moment become one message."""
+
+_LOOK_AGAIN_S = 2.0
+"""How long until a backfill is looked at again, whose reports go as one message."""
 
 OF_FAILURES = ("failed", "held")
 _ORDER = (*OF_FAILURES, "missed", "overlong", "late", "rejected", "drift")
@@ -52,7 +56,8 @@ class Recipients:
             (('ops',), ('boss',), ())
         """
         names: dict[str, None] = {}
-        for rule in self.rules or (AlertRule(),):
+        others = [rule for rule in self.rules if rule.on != ("report",)]  # which leaves the other alerts as they are
+        for rule in self.rules if kind == "report" else others or (AlertRule(),):
             on = self.settings.on if rule.on is None else rule.on
             if kind in on and (and_of is None or and_of in on):
                 names.update(dict.fromkeys(self.settings.to if rule.to is None else rule.to))
@@ -75,6 +80,7 @@ class Telling:
     id: str
     to: tuple[str, ...]
     is_first: bool = False
+    attachment: str | None = None
 
 
 @frozen
@@ -118,6 +124,41 @@ def decide(
     at_utc = utc_text(now_s)
     changed = tuple(replace(trouble, at_utc=at_utc) for key, trouble in after.items() if trouble != before.get(key))
     return AlertDecision(changed, tuple(tellings), ends_s)
+
+
+def decide_reports(
+    flow: str,
+    known: TroubleRecord | None,
+    pages: Sequence[NewPage],
+    recipients: Recipients,
+    *,
+    is_backfilling: bool,
+    now_s: float,
+) -> AlertDecision:
+    """Decide about the pages that runs of a flow have made since the last message, oldest first: one message with the newest.
+
+    `known` is the record of that message. Within `digest` of it, and during a backfill, they wait.
+    """
+    to = recipients.of("report")
+    if not to or not pages:
+        return AlertDecision()
+    until_s = 0.0 if known is None else seconds_of(known.told_at_utc) + recipients.settings.digest_s
+    if is_backfilling or now_s < until_s:
+        return AlertDecision(next_s=max(until_s, now_s + _LOOK_AGAIN_S if is_backfilling else 0.0))
+    newest, count = pages[-1], len(pages)
+    message, at_utc = message_id("report", flow, newest.run_id, newest.path), utc_text(now_s)
+    record = TroubleRecord(
+        TroubleKey(flow, "report"),
+        newest.at_utc,
+        {"page": newest.path},
+        told_at_utc=at_utc,
+        message_id=message,
+        is_closed=True,
+        at_utc=at_utc,
+    )
+    words = f"{flow}: a new report" if count == 1 else f"{flow}: {count:,} new reports, the newest of them"
+    about = Notice(newest.text, flow=flow, source=newest.source, page=newest.path, more=count - 1)
+    return AlertDecision((record,), (Telling("report", flow, words, (about,), message, to, attachment=newest.path),))
 
 
 def is_failure(end: Run | RunFinished) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from data_engine.alerting.deciding import (
@@ -23,6 +24,7 @@ from data_engine.alerting.deciding import (
     Recipients,
     Telling,
     decide,
+    decide_reports,
     drifted,
     gathered,
     held_trouble,
@@ -48,8 +50,10 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.trigger import Poll
 from data_engine.ledger import outbox
 from data_engine.ledger import troubles as trouble_rows
+from data_engine.ledger.backfills import newest as newest_backfills
 from data_engine.ledger.feed_schemas import drifting_runs
 from data_engine.ledger.freshness import failures_between, is_good_since, newest_checked
+from data_engine.ledger.outputs import new_pages
 from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Message, message
 from data_engine.model import Event, RunFinished, RunStarted, SourceState, utc_text
@@ -359,7 +363,8 @@ class Alerter(Alerts):
         over = good_again | await self._over(flow, alerted, changes, troubles, now_s)
         timezone = self._home.settings().timezone
         records = self._of(flow)
-        return decide(
+        pages = await self._decide_pages(alerted, now_s)
+        decision = decide(
             flow,
             records.values(),
             troubles,
@@ -369,6 +374,23 @@ class Alerter(Alerts):
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
+        return AlertDecision(
+            (*decision.changed, *pages.changed),
+            (*decision.tellings, *pages.tellings),
+            min(filter(None, (decision.next_s, pages.next_s)), default=None),
+        )
+
+    async def _decide_pages(self, alerted: _AlertedFlow, now_s: float) -> AlertDecision:
+        """Decide about the pages of the flow's reports: those of runs since the last message, a day back at most."""
+        name = alerted.flow.name or ""
+        if not alerted.recipients.of("report"):
+            return AlertDecision()
+        known = self._of(name).get(TroubleKey(name, "report"))
+        since_utc = max(utc_text(now_s - LOOK_BACK_S), "" if known is None else known.since_utc)
+        counts = partial(is_of_production, alerted.flow)
+        pages = await asyncio.to_thread(new_pages, self._ledger, name, since_utc, counts)
+        backfills = newest_backfills(self._ledger, name, 1, state="running") if pages else []
+        return decide_reports(name, known, pages, alerted.recipients, is_backfilling=bool(backfills), now_s=now_s)
 
     async def _over(
         self, flow: str, alerted: _AlertedFlow, changes: _Changes, troubles: Sequence[TroubleRecord], now_s: float
@@ -434,7 +456,13 @@ class Alerter(Alerts):
     def _message(self, note: Telling) -> Message:
         at = datetime.fromtimestamp(self._clock(), UTC)
         return message(
-            note.kind, note.subject, note.notices, id=note.id, to=note.to, at=at, sender=self._sender, flow=note.flow
+            *(note.kind, note.subject, note.notices),
+            id=note.id,
+            to=note.to,
+            at=at,
+            sender=self._sender,
+            flow=note.flow,
+            attachment=note.attachment,
         )
 
     # -- troubles on record ----------------------------------------------------------------------------------------

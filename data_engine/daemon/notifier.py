@@ -82,6 +82,7 @@ class Channel:
             "text": body.text,
             "html": body.html,
             "has_it": list(body.has_it),
+            "attachment": body.attachment,
         }
         has_it: list[str] = []
         try:

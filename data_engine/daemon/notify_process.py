@@ -11,17 +11,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from data_engine.alerting.wording import address_fix, has_form
 from data_engine.answering_process import ParentProcess
 from data_engine.errors import FlowValidationError
+from data_engine.flow.report_page import is_page
 from data_engine.message import clean
+from data_engine.platforms.files import open_to_read
 from data_engine.platforms.parent import end_with
 from data_engine.secret import SHORTEST, learn, learn_text
+
+MOST_ATTACHED_BYTES = 5 * 1000 * 1000
+"""A larger page is not attached: the message says where it is."""
 
 SOCKET_LIMIT_S = 20.0
 """A late server is waited for: whoever gives up too early sends twice."""
@@ -59,7 +66,12 @@ class Address:
         FlowValidationError: there is no such secret, Apprise is not there, or it knows no such address.
     """
 
-    _KINDS: ClassVar[Mapping[str, str]] = {"recovered": "success", "test": "info", "digest": "warning"}
+    _KINDS: ClassVar[Mapping[str, str]] = {
+        "recovered": "success",
+        "test": "info",
+        "report": "info",
+        "digest": "warning",
+    }
 
     def __init__(self, to: str) -> None:
         from data_engine.workspace.secret_store import find_secret
@@ -126,12 +138,14 @@ class Address:
             headers["X-Data-Engine-Message"] = message["id"]
         kind = self._KINDS.get(message["kind"], "failure")
         form = self._apprise.NotifyFormat
+        page = self._page(message.get("attachment"))
         try:
             is_sent = self._sender.notify(
                 title=message["subject"],
                 body=message["html"] if is_html else message["text"],
                 body_format=form.HTML if is_html else form.TEXT,
                 notify_type=getattr(self._apprise.NotifyType, kind.upper()),
+                attach=page,
             )
         except Exception as error:  # of any library that a service uses
             return _reason(f"{type(error).__name__}: {error}")
@@ -139,6 +153,26 @@ class Address:
             return None
         reasons = list(dict.fromkeys(line.strip() for line in self._log.lines))[-_MOST_REASONS:]
         return _reason("; ".join(reasons) or "it was not taken, and Apprise does not say why")
+
+    def _page(self, path: str | None) -> Any:
+        """The page of a report as an attachment; None where the service takes none, or the file is no page of ours that fits: its
+        path may come from another machine's history, and no other file may leave this one."""
+        takes_files = getattr(self._service, "attachment_support", False)
+        if path is None or not takes_files or not os.path.isfile(path):
+            return None
+        try:
+            with open_to_read(path) as file:
+                data = file.read(MOST_ATTACHED_BYTES + 1)
+        except OSError:
+            return None
+        if len(data) > MOST_ATTACHED_BYTES or not is_page(data.decode("utf-8", "replace")):
+            return None
+        from apprise.attachment import memory
+
+        make: Any = memory.AttachMemory
+        attachment = self._apprise.AppriseAttachment()
+        attachment.add(make(content=data, name=Path(path).name, mimetype="text/html"))
+        return attachment
 
     def _takes_html(self) -> bool:
         """Whether HTML is what the service has by default, or what its address asks for."""

@@ -42,9 +42,12 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import is_of_its_file, never_computed, quoted
 from data_engine.flow.object_names import saved_twice
+from data_engine.flow.report import Report
+from data_engine.flow.report_page import framed
 from data_engine.flow.spec import Map
 from data_engine.notebook.locate import annotate_call
 from data_engine.notebook.mistakes import DroppedCall, dropped_calls
+from data_engine.platforms.files import content_of
 from data_engine.suggestions import near_offer
 from data_engine.trial import refuse_in_trial
 from data_engine.workspace.layout import current_notebook, kernel_shell
@@ -156,6 +159,7 @@ def preview(
         standing=standing,
     )
     bound_display(value)
+    _show_page(flow, stop, control, scratch)
     show_caption(caption(_last), caption_html(_last))
     return value
 
@@ -180,6 +184,17 @@ def profile(
     settled = settle_flow(flow, may_be_gone=True)
     with placed(settled, settled.steps[steps_until(settled, use) - 1]):
         return profile_of(value)
+
+
+def _show_page(flow: Flow, stop: int, control: StepControl, scratch: Scratch | None) -> None:
+    """Show the page in a kernel's cell where the last of the steps is a report, in a frame in which nothing can act."""
+    shell, mirror = kernel_shell(), flow.mirror_spec
+    if shell is None or mirror is None or not isinstance(flow.steps[stop - 1].fn, Report):
+        return
+    final = Path(control.reports[-1].path)
+    path = final if scratch is None else scratch.root(mirror.root) / final.relative_to(mirror.root)
+    page = framed(content_of(path).decode("utf-8", "replace"), final.name)
+    shell.display_pub.publish({"text/plain": f"report {final.name}", "text/html": page})
 
 
 def make_runner(

@@ -61,6 +61,7 @@ from data_engine.model import (
     Event,
     FeedCount,
     LogLine,
+    ReportFacts,
     RunAbout,
     RunFinished,
     RunSpent,
@@ -471,7 +472,13 @@ class _Run:
             spent = spent._replace(feed=FeedCount(counts))
         if self.frames is not None:
             spent = spent._replace(schema=self.frames.schema(finds_drift=is_good and self.of.settles))
+        if is_good and self.control.reports:
+            spent = spent._replace(reports=tuple(map(_masked_report, self.control.reports)))
         return spent
+
+
+def _masked_report(made: ReportFacts) -> ReportFacts:
+    return made._replace(text=masked(made.text)[:_LONGEST_DETAIL])
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:

@@ -114,6 +114,7 @@ class Check:
         is_quarantine = self.on_fail == "quarantine"
         result = judgement.result(with_frame=is_quarantine)
         context.control.checked.append(result)
+        context.control.findings.append(result.words)
         if wrong := judgement.broken_about_frame if is_quarantine else broken if self.on_fail == "fail" else ():
             fix = _TO_FAIL if self.on_fail == "fail" else _ABOUT_FRAME
             raise self._stopped("is not passed", judgement, wrong, fix)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from data_engine.cause import Cause
 from data_engine.errors import FlowStoppedError, FlowValidationError
 from data_engine.flow.batch import ItemError
-from data_engine.model import Event, FrameChange, LogLine, StepProgress
+from data_engine.model import Event, FrameChange, LogLine, ReportFacts, StepProgress
 from data_engine.record import frozen
 
 PROGRESS_INTERVAL_S = 0.05
@@ -97,7 +97,8 @@ class StepControl:
 
     `emit` takes what happens inside a step, live. `may_work` returns when the run may go on; it waits, or raises
     `RunInterrupted`, when it may not. `spread` is how a map spreads its items. `lost` are the names that items have changed in other
-    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`); `feed` compares its frames.
+    processes, as far as these reported it; `checked` are the results of its checks (`rules.CheckResult`), `findings` the same in words,
+    `reports` the pages of its reports; `feed` compares its frames.
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -111,6 +112,8 @@ class StepControl:
     lost: set[str] = field(default_factory=set)
     checked: list[Any] = field(default_factory=list)
     feed: FeedHistory | None = None
+    findings: list[str] = field(default_factory=list)
+    reports: list[ReportFacts] = field(default_factory=list)
 
     def log(self, text: str, level: str = "INFO") -> None:
         """Add a line to the run's log."""

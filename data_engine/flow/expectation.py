@@ -17,6 +17,9 @@ from data_engine.suggestions import near_offer
 OF_FLOWS = tuple(kind for kind in TROUBLES if kind not in ("silent_owner", "unreachable"))
 """The kinds of trouble that a flow can have; the others are of a whole workspace."""
 
+OF_ALERTS = (*OF_FLOWS, "report")
+"""The kinds that `Flow.alert` takes; "report" is a page that a run has made."""
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """The words of `days=`; a day's number is its place here."""
 
@@ -223,7 +226,7 @@ def _secret_names(value: object) -> tuple[str, ...]:
 
 
 def _kinds(value: object) -> tuple[str, ...]:
-    where, fix = f"{_ALERT}(on=...)", f"use some of {', '.join(map(repr, OF_FLOWS))}"
+    where, fix = f"{_ALERT}(on=...)", f"use some of {', '.join(map(repr, OF_ALERTS))}"
     kinds = [value] if isinstance(value, str) else value
     if not isinstance(kinds, (list, tuple, set, frozenset)) or not kinds:
         raise FlowValidationError(f"on={value!r} names no kind of trouble", where=where, fix=fix)
@@ -234,8 +237,8 @@ def _kinds(value: object) -> tuple[str, ...]:
                 where=where,
                 fix="say it in the workspace's settings: [alerts] on",
             )
-        if kind not in OF_FLOWS:
+        if kind not in OF_ALERTS:
             raise FlowValidationError(
-                f"{kind!r} is not a kind of trouble", where=where, fix=f"{near_offer(str(kind), OF_FLOWS)}{fix}"
+                f"{kind!r} is not a kind of trouble", where=where, fix=f"{near_offer(str(kind), OF_ALERTS)}{fix}"
             )
-    return tuple(kind for kind in OF_FLOWS if kind in kinds)
+    return tuple(kind for kind in OF_ALERTS if kind in kinds)

@@ -375,7 +375,8 @@ class Flow(Displayable):
         """The flow whose troubles are sent to these, instead of those that the workspace's `[alerts]` name.
 
         `to` are names of secrets that hold addresses ([] is nobody); `on` are kinds: "failed", "held", "missed", "late",
-        "overlong", "recovered". What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
+        "overlong", "rejected", "recovered", and "report": when a run has made a new page by `report`, it is sent. A call `on=["report"]`
+        alone leaves all other alerts as they are. What is left out is as in `[alerts]`. Several calls tell several people of several kinds.
 
         Raises:
             FlowValidationError: neither is given, a text that is not the name of a secret, or an unknown kind.
@@ -540,6 +541,50 @@ class Flow(Displayable):
         title = _object_name(label, "label", "check") or ("Check" if number == 1 else f"Check {number}")
         check = make_check(rules, schema=schema, on_fail=on_fail, at_most=at_most, rejected=rejected, label=title)
         return self._with(check, use, save_as, title, title, "check", "check")
+
+    @checked(only=())
+    def report(
+        self,
+        *objects: str,
+        to: str | None = None,
+        rows: int = 50,
+        title: str | None = None,
+        note: str | None = None,
+        label: str | None = None,
+    ) -> Self:
+        """The flow with a step that writes these saved objects as a page for people, and passes on what is current.
+
+        The page is one file of HTML in the mirror, which needs no network and runs no script: its title, its note, the source or slot,
+        the parameters (a secret as `***`), the objects as a notebook shows them, and what checks have found. The same objects give
+        the same bytes.
+
+        Args:
+            objects: the names that earlier steps gave by `save_as`.
+            to: the name of the page beside the source's place in the mirror, such as "delays.html"; by default the source's with
+                `.html`, without a source the flow's.
+            rows: the most rows of a frame that are shown; how many there are is said below them.
+            title: by default the flow's name in words.
+            note: a text below the title.
+
+        Raises:
+            FlowValidationError: no `mirror` before it, no object or one that no step before it saves, two reports of one name, or a wrong
+                option.
+
+        Example:
+            >>> import tempfile
+            >>> from data_engine import Flow
+            >>> flow = Flow(group="Demo", name="delays").mirror(root=tempfile.mkdtemp()).step(lambda context: "12 late", save_as="text")
+            >>> (context,) = flow.report("text", title="Delays").run_once()
+            >>> [path.name for path in context.mirror.root.iterdir()], context.current
+            (['delays.html'], '12 late')
+        """
+        from data_engine.flow.report import Report, make_report
+
+        number = 1 + sum(isinstance(step.fn, Report) for step in self.steps)
+        name = _object_name(label, "label", "report") or ("Report" if number == 1 else f"Report {number}")
+        has_mirror = self.mirror_spec is not None
+        report = make_report(objects, steps=self.steps, has_mirror=has_mirror, to=to, rows=rows, title=title, note=note)
+        return self._with(report, None, None, name, name, "report", "report")
 
     def _with(
         self,

@@ -16,6 +16,7 @@ from data_engine.flow.control import ItemFailed, StepControl, ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import StepFailure, fix_for, plain_text
 from data_engine.flow.locations import IN_PLACE
+from data_engine.flow.report import Report
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import beginning
 from data_engine.model import Event, StepFinished, StepStarted
@@ -102,9 +103,10 @@ def run_steps(
             check(step)
         if step.save_as is not None:
             context.objects[step.save_as] = result
-        outputs = () if result is None else outputs_of(result)
+        written = step.fn.target(context) if isinstance(step.fn, Report) else result
+        outputs = () if written is None else outputs_of(written)
         if outputs:
-            note_outputs(context, label, result)
+            note_outputs(context, label, written)
             if context.places is not IN_PLACE:
                 outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
         if is_told:

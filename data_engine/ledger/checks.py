@@ -215,6 +215,18 @@ def _is_feed(parts: object) -> bool:
     return all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts)
 
 
+def _is_reports(value: str) -> bool:
+    """The pages of a run: rows of a path, the digest of its bytes and a text."""
+    rows = _json_of(value)
+    return isinstance(rows, list) and all(
+        isinstance(row, list)
+        and list(map(type, row)) == [str, str, str]
+        and _is_path(row[0])
+        and _SHA256.fullmatch(row[1]) is not None
+        for row in rows
+    )
+
+
 def _is_files(value: str) -> bool:
     """A text of `rows.files_as_text`."""
     facts = _json_of(value)
@@ -302,6 +314,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "drift": lambda value: _is_text(value) and bool(drift_of(value)),
     "publication": _is_publication,
     "files": _is_references,
+    "reports": _is_reports,
     "feed": lambda value: _is_feed(_json_of(value)),
     "compared": lambda value: is_compared(_json_of(value)),
     "cpu_s": lambda value: math.isfinite(value) and value >= 0,

@@ -48,6 +48,7 @@ from data_engine.model import (
     LogLine,
     PublishStarted,
     Reference,
+    ReportFacts,
     RuleCount,
     RunAbout,
     RunFinished,
@@ -377,7 +378,7 @@ def _event(packed: Any) -> Event:
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
     files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
-    peak, cpu_s, checks, rejected, feed, schema, references = more
+    peak, cpu_s, checks, rejected, feed, schema, references, reports = more
     return RunSpent(
         next(files),
         more_inputs,
@@ -390,6 +391,7 @@ def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more
         feed and FeedCount(dict(feed[0])),
         schema and _schema(*schema),
         tuple(Reference(*row) for row in references),
+        tuple(ReportFacts(*row) for row in reports),
     )
 
 

@@ -379,7 +379,14 @@ CREATE TABLE reference_files (
 CREATE INDEX reference_files_by_rev ON reference_files (rev) WHERE rev > 0;
 """
 
-MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 18: _FRAMES, 19: _OUTDATED}
+_REPORTS = """
+-- The pages of the reports of a good run, and the page that a message brings
+ALTER TABLE runs ADD COLUMN reports TEXT;
+CREATE INDEX runs_with_reports ON runs (flow_name, finished_at_utc) WHERE reports IS NOT NULL;
+ALTER TABLE outbox ADD COLUMN attachment TEXT;
+"""
+
+MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 18: _FRAMES, 19: _OUTDATED, 20: _REPORTS}
 """The script that leads to each version, ascending: from no file to the first, from each to the following; `PRAGMA user_version` says
 where a file is."""
 

@@ -50,13 +50,15 @@ class Delivery:
 
 @frozen
 class MessageBody:
-    """The content of a message for a notifier; `has_it` are marks of those behind the recipient's address that have it already."""
+    """The content of a message for a notifier; `has_it` are marks of those behind the recipient's address that have it already,
+    `attachment` is the path of a page that goes with it."""
 
     kind: str
     subject: str
     text: str
     html: str
     has_it: tuple[str, ...] = ()
+    attachment: str | None = None
 
 
 def next_try_s(tries: int, put_s: float, now_s: float) -> float | None:
@@ -106,12 +108,13 @@ def next_due_s(ledger: Ledger, now_s: float) -> float | None:
 def body(ledger: Ledger, message_id: str, to: str) -> MessageBody | None:
     """The content of the message for this recipient; None when it is gone."""
     rows = ledger.rows(
-        "SELECT kind, subject, body_text, body_html, has_it FROM outbox JOIN deliveries USING (message_id)"
+        "SELECT kind, subject, body_text, body_html, has_it, attachment FROM outbox JOIN deliveries USING (message_id)"
         " WHERE message_id = ? AND recipient = ?",
         *(message_id, to),
     )
     bodies = (
-        MessageBody(kind, subject, text, html, tuple(has_it.split())) for kind, subject, text, html, has_it in rows
+        MessageBody(kind, subject, text, html, tuple(has_it.split()), path and restored(path))
+        for kind, subject, text, html, has_it, path in rows
     )
     return next(bodies, None)
 
@@ -239,9 +242,14 @@ def _put(connection: sqlite3.Connection, message: Message) -> int:
     text, html = storable((message.text, message.html))
     now_utc = utc_text(message.at.astimezone(UTC).timestamp())
     is_new = connection.execute(
-        "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, size_bytes, at_utc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        storable((message.id, message.kind, message.flow, message.subject, text, html, _size(text, html), now_utc)),
+        "INSERT INTO outbox (message_id, kind, flow_name, subject, body_text, body_html, attachment, size_bytes, at_utc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        storable(
+            (
+                *(message.id, message.kind, message.flow, message.subject, text, html),
+                *(message.attachment, _size(text, html), now_utc),
+            )
+        ),
     ).rowcount
     added = 0
     for to in message.to:

@@ -21,8 +21,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from data_engine.ledger.connection import connect_to_look
-from data_engine.ledger.rows import RUN_COLUMNS, files_of, restored, run_of, staged_files_of, storable
-from data_engine.model import PublishStarted, Run, WrittenFile
+from data_engine.ledger.rows import (
+    RUN_COLUMNS,
+    SHORT_RUN_COLUMNS,
+    files_of,
+    restored,
+    run_of,
+    staged_files_of,
+    storable,
+)
+from data_engine.model import PublishStarted, Run, WrittenFile, future_utc
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
@@ -31,6 +39,46 @@ if TYPE_CHECKING:
 
 MOST_OUTPUTS = 20
 """The most outputs of one name that are shown, the first by their paths."""
+
+
+class NewPage(NamedTuple):
+    """A page that a run has made, and that is not as the run before left it: its path, its note or title, and the end of the run."""
+
+    run_id: str
+    path: str
+    text: str
+    source: str | None
+    at_utc: str
+
+
+def new_pages(ledger: Ledger, flow: str, since_utc: str, counts: Callable[[Run], bool]) -> list[NewPage]:
+    """The pages that good runs of the flow have made or changed since then, oldest first, of runs that count."""
+    until_utc, good = future_utc(time.time()), "flow_name = ? AND reports IS NOT NULL AND status = 'success'"
+    rows = ledger.rows(
+        f"SELECT {SHORT_RUN_COLUMNS} FROM runs WHERE {good} AND finished_at_utc > ? AND finished_at_utc <= ?"
+        " ORDER BY finished_at_utc",
+        *(flow, since_utc, until_utc),
+    )
+    runs = [run for run in map(run_of, rows) if counts(run)]
+    paths = {page.path for run in runs for page in run.reports}
+    before: dict[str, str] = {}
+    query = f"SELECT reports FROM runs WHERE {good} AND finished_at_utc <= ? ORDER BY finished_at_utc DESC LIMIT ?"
+    for (text,) in ledger.rows(query, flow, since_utc, _MOST_BEFORE) if paths else ():
+        for path, digest, _ in json.loads(text):
+            before.setdefault(path, digest)
+        if paths <= before.keys():
+            break
+    pages = []
+    for run in runs:
+        for page in run.reports:
+            if before.get(page.path) != page.digest:
+                pages.append(NewPage(run.run_id, page.path, page.text, run.source, run.last_at_utc))
+            before[page.path] = page.digest
+    return pages
+
+
+_MOST_BEFORE = 10_000
+"""The runs before that are looked through for the pages as they were."""
 
 MOST_RUNS = 500
 """The newest runs of the flow that are looked through."""

@@ -24,6 +24,7 @@ from data_engine.model import (
     Run,
     RunCheck,
     RunFile,
+    RunReport,
     RunTrigger,
     SeenSource,
     Signature,
@@ -45,7 +46,7 @@ RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
     " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected,"
-    " edited, drift, (SELECT frames FROM frame_schemas WHERE digest = schema)"
+    " edited, drift, reports, (SELECT frames FROM frame_schemas WHERE digest = schema)"
 )
 """In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files and frames as JSON."""
 
@@ -185,7 +186,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, drift, frames = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, drift, reports, frames = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -222,6 +223,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         edited,
         {name: frame.columns for name, frame in numbered(frames_of(frames)).items()},
         drift_of(drift),
+        tuple(RunReport(*page) for page in json.loads(reports or "[]")),
     )
 
 

@@ -46,8 +46,8 @@ _PUT_RUN = """
 INSERT INTO runs (run_id, flow_name, group_name, source_path, source_root, source_key, started_at_utc, runner_id,
     trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python, environment, scheduled_for,
     edited, status, finished_at_utc, elapsed_s, error_text, cause, cause_kind, cause_data, inputs, outputs, peak_memory_bytes, cpu_s,
-    checks, rejected, feed, schema, drift, reads, rev)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    checks, rejected, feed, schema, drift, reads, reports, rev)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _PUT_READ_SET = "INSERT INTO read_sets (digest, files, rev) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -81,7 +81,7 @@ ON CONFLICT DO NOTHING
 _END_RUN = """
 UPDATE runs SET status = ?, finished_at_utc = ?, elapsed_s = ?, error_text = ?, cause = ?, cause_kind = ?,
     cause_data = ?, started_seen = NULL, publication = CASE WHEN ? THEN NULL ELSE publication END, inputs = ?, outputs = ?, peak_memory_bytes = ?, cpu_s = ?,
-    checks = ?, rejected = ?, feed = ?, schema = ?, drift = ?, reads = ?, rev = ?
+    checks = ?, rejected = ?, feed = ?, schema = ?, drift = ?, reads = ?, reports = ?, rev = ?
 WHERE run_id = ? AND status = 'started'
 """
 
@@ -342,7 +342,7 @@ _UNKNOWN = (None,) * 11
 """The columns of a run whose start is not known."""
 
 
-_NOT_SPENT = (None,) * 10
+_NOT_SPENT = (None,) * 11
 
 
 def _spent(connection: sqlite3.Connection, spent: RunSpent | None, rev: int) -> tuple[Any, ...]:
@@ -362,7 +362,20 @@ def _spent(connection: sqlite3.Connection, spent: RunSpent | None, rev: int) -> 
         text = references_as_text(spent.references)
         reads = hashlib.sha256(text.encode()).hexdigest()[:16]
         connection.execute(_PUT_READ_SET, (reads, text, rev))
-    return inputs, outputs, spent.peak_memory_bytes, spent.cpu_s, checks, spent.rejected, feed, digest, drift, reads
+    reports = json.dumps(spent.reports, separators=(",", ":")) if spent.reports else None
+    return (
+        inputs,
+        outputs,
+        spent.peak_memory_bytes,
+        spent.cpu_s,
+        checks,
+        spent.rejected,
+        feed,
+        digest,
+        drift,
+        reads,
+        reports,
+    )
 
 
 def _write_lines(connection: sqlite3.Connection, lines: Iterable[LogLine], rev: int) -> None:

@@ -34,6 +34,7 @@ from data_engine.engine.result_display import ProgressLine
 from data_engine.errors import FlowExecutionError, FlowValidationError, NotHeldBackError
 from data_engine.flow.check import Check, names_saved, with_rejected_named
 from data_engine.flow.flow import Flow
+from data_engine.flow.report import Report
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Trigger
 from data_engine.formatting import cli_line, first_few, plural
@@ -299,7 +300,8 @@ def _earlier(flow: Flow, error: FlowValidationError) -> str:
 
 def _names(flow: Flow) -> list[str]:
     saved = list(dict.fromkeys(name for step in flow.steps for name in names_saved(step)))
-    return saved if flow.steps[-1].save_as else [*saved, CURRENT]
+    last = next((step for step in reversed(flow.steps) if not isinstance(step.fn, Report)), flow.steps[-1])
+    return saved if last.save_as else [*saved, CURRENT]
 
 
 def _is_output(value: object) -> bool:
@@ -356,7 +358,7 @@ def escapes(flow: Flow) -> tuple[NotHeldBack, ...]:
 
 def _why(step: StepSpec) -> str | None:
     fn: Any = step.fn
-    if isinstance(fn, (Collect, Check)):
+    if isinstance(fn, (Collect, Check, Report)):
         return None
     tracer = Tracer(WATCHED)
     tracer.root(fn.fn if isinstance(fn, Map) else fn)

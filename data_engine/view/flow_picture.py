@@ -13,6 +13,7 @@ from data_engine.flow.check import Check
 from data_engine.flow.expectation import expectation_text
 from data_engine.flow.flow import Flow
 from data_engine.flow.object_names import replaced_unasked
+from data_engine.flow.report import Report
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.trigger import Manual, Poll, Schedule, interval_text
 from data_engine.formatting import local_time, zoned_text
@@ -167,7 +168,7 @@ def _step_text(step: StepSpec) -> str:
     if isinstance(step.fn, Map):
         at_once = f", {step.fn.max_parallel} at once" if step.fn.max_parallel else ""
         return f"{step.function_name}, each item{at_once}"
-    if isinstance(step.fn, Check):
+    if isinstance(step.fn, (Check, Report)):
         return step.fn.words
     return step.function_name if step.function_name != "<lambda>" else ""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
+from urllib.parse import quote
 
 from data_engine.display_hook import Listing
 from data_engine.errors import FlowValidationError
@@ -37,6 +39,7 @@ from data_engine.view.card import (
     Column,
     Faint,
     Lines,
+    Link,
     Note,
     Pairs,
     Part,
@@ -180,7 +183,8 @@ def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> C
     facts: tuple[Cell, ...] = (
         *(Code(run.source or ""), Mark(cause, mark.tone, mark.shape), log_mark(run.warnings, ""), state),
     )
-    parts: list[Part] = [Pairs(tuple(facts_of(run, run.tz)))]
+    pages = (("Report", _page_link(page.path)) for page in run.reports)
+    parts: list[Part] = [Pairs((*facts_of(run, run.tz), *pages))]
     if run.error:
         parts.append(Lines(tuple(run.error.splitlines())))
     if steps:
@@ -188,6 +192,14 @@ def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> C
     if others := [line for line in lines if line.message != run.error]:
         parts.append(_log_table(others))
     return Card(f"run {run.run_id}  {run.flow}", facts, tuple(parts))
+
+
+def _page_link(path: str) -> Cell:
+    """The place of a report's page, which in a notebook leads to it: JupyterLab looks from the notebook's folder on."""
+    try:
+        return Link(path, quote(Path(os.path.relpath(path)).as_posix()))
+    except ValueError:  # it lies on another drive
+        return Code(path)
 
 
 def steps_card(steps: Sequence[StepRun], *, now_s: float) -> Card:

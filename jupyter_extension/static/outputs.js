@@ -119,6 +119,7 @@ function sizeText(page) {
  */
 function pagePart(app, sheet, page) {
   if (page.kind === "text") return h("pre", { class: "de-pre de-text", tabindex: "0" }, page.text + (page.is_cut ? "\n…" : ""));
+  if (page.kind === "page") return h("iframe", { class: "de-page", key: page.name, sandbox: "", title: page.name, srcdoc: page.html });
   if (page.kind === "note") return h("p", { class: "de-empty" }, page.note);
   return [
     page.sheets && page.sheets.length > 1 ? h("select", { key: "sheets", class: "de-input", "aria-label": "Sheet", onchange: (event) => look(app, { sheet: event.target.value, offset: 0 }) },

@@ -2,7 +2,8 @@
 
 import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
-import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
+import { clock, dayTime, duration, matches, nameOf, plural, shortClock, since } from "./format.js";
+import { inspect } from "./sheet.js";
 import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
@@ -114,7 +115,7 @@ export function runBeside(app) {
  */
 function runDetails(app, run, open) {
   if (!open.details) return h("p", { class: "de-empty" }, open.said || "Reading…");
-  const { error, facts, steps } = open.details;
+  const { error, facts, reports, steps } = open.details;
   const fix = error && run.why && run.why.fix;
   return h("div", { class: "de-run-detail" },
     error ? note("bad", "error", run.error ? h("div", { class: "de-strong" }, run.error) : null, fix ? h("div", null, String(fix)) : null, cellLinks(app, run.cells)) : null,
@@ -123,6 +124,7 @@ function runDetails(app, run, open) {
       h("span", { class: "de-faint" }, `run ${run.run_id.slice(0, 8)}`),
       run.source && !facts.some(([, value]) => value.includes(run.source || "")) ? h("span", { class: "de-faint de-whole", title: run.source }, pathText(run.source)) : null),
     facts.length ? h("dl", { class: "de-about", "aria-label": "Record of the run" }, facts.map(([label, value]) => [h("dt", { key: `t ${label}` }, label), h("dd", { key: `d ${label}`, title: value }, pathText(value))])) : null,
+    reports.length ? h("div", { class: "de-line de-wrap", key: "reports" }, reports.map((path) => button(app, `report ${path}`, `Show ${nameOf(path)}`, null, () => inspect(app, path), { small: true }))) : null,
     steps.length ? h("ul", { class: "de-log-steps" }, steps.map((step, index) => h("li", { key: String(index) },
       icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint de-rows", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,

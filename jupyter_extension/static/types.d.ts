@@ -90,6 +90,7 @@ export interface LogLine {
 
 export interface RunDetails {
   run: RunView;
+  reports: string[];
   facts: [string, string][];
   flow: string;
   error: string | null;
@@ -167,7 +168,13 @@ export interface NotePage {
   note: string;
   size_bytes: number;
 }
-export type FilePage = TablePage | TextPage | NotePage;
+export interface ReportPage {
+  kind: "page";
+  name: string;
+  html: string;
+  size_bytes: number;
+}
+export type FilePage = TablePage | TextPage | NotePage | ReportPage;
 
 export interface Filter {
   column: string;

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from data_engine.alerting.deciding import MOST_OF_A_FLOW, Recipients, Telling, decide, gathered
+from data_engine.alerting.deciding import MOST_OF_A_FLOW, Recipients, Telling, decide, decide_reports, gathered
 from data_engine.flow.expectation import AlertRule
+from data_engine.ledger.outputs import NewPage
 from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.model import utc_text
 from data_engine.workspace.settings import AlertSettings
@@ -252,3 +253,90 @@ def test_without_a_digest_everything_is_told_at_once() -> None:
     played.at(2, over=(FAILED, OTHER))
 
     assert played.kinds == [(0, "failed"), (1, "failed"), (2, "recovered")]
+
+
+# -- reports -----------------------------------------------------------------------------------------------------------
+
+ON_REPORT = AlertRule(to=("boss",), on=("report",))
+
+
+def page(number: int) -> NewPage:
+    return NewPage(
+        f"r{number}", f"/out/{number}.html", f"Delays {number}", f"/in/{number}.csv", utc_text(START_S + number)
+    )
+
+
+@dataclass
+class Reported:
+    """A flow whose runs make pages; each is told of once."""
+
+    rules: tuple[AlertRule, ...] = (ON_REPORT,)
+    known: TroubleRecord | None = None
+
+    def at(self, minute: float, *pages: NewPage, backfill: bool = False) -> tuple[list[str], float | None]:
+        """The subjects that are sent, and in how many minutes it is decided again."""
+        now_s = START_S + 60 * minute
+        new = [one for one in pages if self.known is None or one.at_utc > self.known.since_utc]
+        decision = decide_reports(
+            "claims", self.known, new, Recipients(OPS, self.rules), is_backfilling=backfill, now_s=now_s
+        )
+        for changed in decision.changed:
+            self.known = changed
+        again = None if decision.next_s is None else round((decision.next_s - now_s) / 60, 2)
+        return [one.subject for one in decision.tellings], again
+
+
+def test_a_new_page_is_sent_at_once_and_once() -> None:
+    """To those of on=["report"], with the page."""
+    flow = Reported()
+
+    decision = decide_reports(
+        "claims", None, [page(1)], Recipients(OPS, flow.rules), is_backfilling=False, now_s=START_S
+    )
+    (telling,) = decision.tellings
+    assert (telling.kind, telling.to, telling.attachment) == ("report", ("boss",), "/out/1.html")
+    assert (telling.notices[0].headline, telling.notices[0].page) == ("Delays 1", "/out/1.html")
+    assert decision.changed[0].is_closed
+    assert flow.at(0, page(1)) == (["claims: a new report"], None)
+    assert flow.at(60, page(1)) == ([], None)
+
+
+def test_pages_within_a_digest_are_one_message_with_the_newest() -> None:
+    """At its end."""
+    flow = Reported()
+    flow.at(0, page(1))
+
+    assert flow.at(1, page(1), page(2)) == ([], 4)
+    assert flow.at(4.99, *map(page, range(1, 5))) == ([], 0.01)
+    assert flow.at(5, *map(page, range(1, 5))) == (["claims: 3 new reports, the newest of them"], None)
+    assert flow.known is not None
+    assert flow.known.detail == {"page": "/out/4.html"}
+
+
+def test_pages_of_a_backfill_wait_for_its_end() -> None:
+    """However long it takes."""
+    flow = Reported()
+
+    assert flow.at(0, page(1), backfill=True)[0] == []
+    assert flow.at(90, page(1), page(2), backfill=True)[0] == []
+    assert flow.at(91, page(1), page(2)) == (["claims: 2 new reports, the newest of them"], None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "failed", "report"),
+    [
+        ((), ("ops",), ()),
+        ((ON_REPORT,), ("ops",), ("boss",)),
+        ((AlertRule(on=("report",)),), ("ops",), ("ops",)),
+        ((AlertRule(to=("dev",), on=("failed", "report")),), ("dev",), ("dev",)),
+        ((AlertRule(to=("dev",)), ON_REPORT), ("dev",), ("boss",)),
+        ((AlertRule(to=("dev",)),), ("dev",), ()),
+    ],
+)
+def test_reports_are_in_no_default_and_leave_other_alerts_as_they_are(
+    rules: tuple[AlertRule, ...], failed: tuple[str, ...], report: tuple[str, ...]
+) -> None:
+    """Who is told of a failure, and who gets the page."""
+    recipients = Recipients(OPS, rules)
+
+    assert (recipients.of("failed"), recipients.of("report")) == (failed, report)

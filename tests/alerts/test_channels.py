@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data_engine import Flow
 from data_engine.daemon import notifier as channels
 from data_engine.daemon.notifier import Channel
-from data_engine.daemon.notify_process import private_parts
+from data_engine.daemon.notify_process import MOST_ATTACHED_BYTES, private_parts
 from data_engine.errors import NotSentError
 from data_engine.ledger.outbox import MessageBody
 from data_engine.secret import forms_of, hidden
@@ -51,6 +52,29 @@ def test_a_mail_has_a_plain_and_an_html_part(mailbox: Mailbox, monkeypatch: pyte
         assert "KeyError: 'amount'" in part
         assert "claims.ipynb, cell 3, line 2" in part
         assert "Message 3fa2" in part
+
+
+def test_a_mail_brings_the_page_of_a_report(
+    mailbox: Mailbox, hook: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is, whoever reads it; and no other file leaves this machine, as a history of others may name one."""
+    give(monkeypatch, "boss", mailbox.url())
+    flow = Flow(group="G", name="delays").mirror(root=tmp_path).step(lambda context: "12 late", save_as="text")
+    flow.report("text", title="Delays").run_once()
+    page, other, large = tmp_path / "delays.html", tmp_path / "secret.html", tmp_path / "large.html"
+    other.write_text("<p>private</p>")
+    large.write_bytes(page.read_bytes() + b" " * MOST_ATTACHED_BYTES)
+
+    with Channel("boss") as channel:
+        for number, path in enumerate((page, other, large, tmp_path / "gone.html", tmp_path)):
+            channel.send(f"3fa{number}", replace(body(f"3fa{number}"), kind="report", attachment=str(path)))
+
+    first, *rest = mailbox.mails
+    (attached,) = first.iter_attachments()
+    assert (attached.get_filename(), attached.get_content_type()) == ("delays.html", "text/html")
+    content = attached.get_content()
+    assert (content.encode() if isinstance(content, str) else content) == page.read_bytes()
+    assert [list(mail.iter_attachments()) for mail in rest] == [[], [], [], []]
 
 
 def test_a_webhook_gets_plain_text(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:

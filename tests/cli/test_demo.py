@@ -35,6 +35,7 @@ def test_the_demo_runs_its_flows_and_says_how_to_open_it(cli: Cli) -> None:
         assert shown["Write Summary"][-1] == "2 files in output/carrier_summary/"
         assert shown["Find Late Flights"][0] == "569"
         assert shown["Write Report"][-1] == "output/delay_report/delay_report.xlsx"
+        assert shown["Report"][-1] == "output/delay_report/delay_report.html"
         commands = [line.strip() for line in answer.out.splitlines() if line.startswith("  data-engine")]
         assert commands == [
             f"data-engine --workspace data-engine-demo {command}" for command in ("lab", "deploy", "start")
@@ -52,7 +53,7 @@ def test_the_demo_as_json(cli: Cli, tmp_path: Path) -> None:
         ("delay_report", 1),
     ]
     outputs = [Path(path) for flow in answer.json["flows"] for step in flow["steps"] for path in step["outputs"]]
-    assert len(outputs) == 18
+    assert len(outputs) == 19
     assert all(path.is_file() for path in outputs)
     quote = '"' if sys.platform == "win32" else "'"  # as PowerShell and the command prompt both take it
     assert answer.json["open_with"] == f"data-engine --workspace {quote}{tmp_path / 'my demo'}{quote} lab"

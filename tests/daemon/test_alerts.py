@@ -99,6 +99,56 @@ def test_one_good_file_of_two_is_not_good_again(make: Any) -> None:
     until(lambda: "recovered" in kinds(workspace))
 
 
+REPORTED = """
+    from data_engine import Flow
+
+    def build():
+        return (
+            Flow(group="G").watch(mode="poll", source="../in", interval="200ms", settle=0).mirror(root="../out", staged=True)
+            .alert(to=["boss"], on=["report"])
+            .step(lambda context: context.source.path.read_text(), save_as="text").report("text", title="Delays")
+        )
+"""
+
+
+def test_a_new_page_is_sent_once_and_an_unchanged_one_never(ws: WorkspaceFiles, make: Any) -> None:
+    """Over a daemon that is killed; two pages that follow within the digest are one message."""
+    ws.source("in/b.csv", "12 late")
+    ws.notebook("delays", REPORTED)
+    workspace = make(files="good")
+    page = workspace.root / "out" / "b.html"
+
+    def told() -> list[tuple[str, str]]:
+        return [(kind, words) for kind, flow, words in outbox(workspace) if flow == "delays"]
+
+    until(lambda: len(told()) >= 1)
+    until(lambda: ended(workspace, "delays", 2))
+    until(lambda: len(workspace.home.ledger().runs("delays")) == 2)
+    time.sleep(2.0)
+    connection = sqlite3.connect(workspace.home.ledger().path)
+    rows = connection.execute(
+        "SELECT attachment, body_text FROM outbox WHERE flow_name = 'delays' ORDER BY rowid"
+    ).fetchall()
+    connection.close()
+    before = told()
+    assert {kind for kind, _ in before} == {"report"}
+    assert len(before) <= 2  # the files of both were there
+    assert page.exists()
+    assert rows[-1][0] in (str(page), str(page.with_name("a.html")))
+    assert "Delays" in rows[-1][1]
+
+    workspace.kill()
+    workspace.start_engine()
+    (workspace.root / "in/b.csv").write_text("12 late")  # the same again: a run, and the same page
+    until(lambda: ended(workspace, "delays", 3))
+    time.sleep(2.0)
+    assert told() == before
+
+    (workspace.root / "in/b.csv").write_text("13 late")
+    until(lambda: len(told()) == len(before) + 1)
+    assert told()[-1] == ("report", "delays: a new report")
+
+
 def test_without_alerts_nothing_is_put_and_lateness_is_seen_all_the_same(make: Any) -> None:
     """In status, list, explain and the panel's view."""
     workspace = make('.expect(every="1s")', settings="")

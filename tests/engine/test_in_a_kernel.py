@@ -496,3 +496,43 @@ def test_a_flow_that_is_not_as_build_gives_it_is_an_edit(
         None,
         "step Lambda",
     ]
+
+
+def test_the_preview_of_a_report_shows_its_page_in_the_cell(
+    ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a frame without scripts, above what the flow passes on; with the rows that a hostile source names, as text."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    path = ws.notebook(
+        "delays",
+        """
+        import polars as pl
+        from data_engine import Flow
+
+        def read(context):
+            return pl.DataFrame({"<script>x()</script>": [1]})
+
+        def build():
+            return Flow(group="G").mirror(root="../out").step(read, save_as="df").report("df", title="Delays")
+        """,
+        "build().preview()",
+        "build().preview()",
+    )
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=60, resources=resources, kernel_name="python3").execute()
+
+    for cell in notebook.cells[1:]:
+        shown = [
+            output.data["text/html"]
+            for output in cell.outputs
+            if output.get("data", {}).get("text/plain") == "report delays.html"
+        ]
+        assert len(shown) == 1
+        assert shown[0].startswith('<iframe sandbox class="de-report" title="delays.html" srcdoc="')
+        assert "<script" not in shown[0]
+        assert "&amp;lt;script&amp;gt;x()" in shown[0]
+    assert not (ws.root / "out").exists()

@@ -32,6 +32,7 @@ ABOUT = (
         "cell 3",
         '{"sources .csv":10}',
         *("0c25ce2754dc3761", '[["raw",["day"],[],[["a","Int64","String"]],"a.csv"]]', 1, "0c25ce2754dc3761"),
+        f'[["/out/a.html","{"ab" * 32}","Delays"]]',
     ),
 )
 """How a run began and what it took."""
@@ -112,7 +113,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], *(None,) * 14, 1, 5),
+    *(*ABOUT[:9], *(None,) * 15, 1, 5),
 )
 
 

@@ -154,6 +154,16 @@ def test_delay_report_counts_flights_at_or_over_the_configured_minutes(demo: Pat
     )
 
 
+def test_delay_report_has_a_page_to_read(demo: Path) -> None:
+    """With a table of the airports, the chart, and the first 50 of the late flights."""
+    page = (demo / "output" / "delay_report" / "delay_report.html").read_text(encoding="utf-8")
+
+    assert "<h1>Delays</h1>" in page
+    assert "data:image/svg+xml;base64," in page
+    assert "50 of 569 rows" in page
+    assert len(page) < 100_000
+
+
 def test_parameters_of_a_run_go_before_the_config_file(demo: Path, flights: pl.DataFrame) -> None:
     """`params={"late_minutes": 180}` changes one run and leaves the frame it used among the debug artifacts."""
     from data_engine import load_flow

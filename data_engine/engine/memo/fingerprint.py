@@ -20,6 +20,7 @@ from typing import Any
 from data_engine.engine.access.code import constant_bytes, is_authored
 from data_engine.engine.memo.tracer import Purpose, Tracer, attributes_of, digest_of
 from data_engine.flow.check import Check
+from data_engine.flow.report import Report
 from data_engine.flow.spec import Collect, Map, StepSpec
 
 _MAX_VALUE_BYTES = 256 * 1024 * 1024
@@ -113,8 +114,11 @@ def code_fingerprint(step: StepSpec, traces: Traces | None = None) -> Tracer:
             tracer.parts[f"rule {rule.name}"] = tracer.value(rule.says, rule.name)
         if fn.rules.schema is not None:
             tracer.parts["the schema"] = tracer.value(fn.rules.schema, "schema")
+    elif isinstance(fn, Report):
+        options += ("report", fn.objects, fn.to, fn.rows, fn.title, fn.note)
+        tracer.mentions.add("objects")
     tracer.parts["its options"] = constant_bytes(options)
-    if not isinstance(fn, (Collect, Check)):
+    if not isinstance(fn, (Collect, Check, Report)):
         tracer.root(fn)
     tracer.follow_texts()
     tracer.follow_added_methods()

@@ -73,6 +73,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.hints import forgotten_return
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
 from data_engine.flow.object_names import taken_changed
+from data_engine.flow.report import Report
 from data_engine.flow.spec import Collect, Map, StepSpec
 from data_engine.flow.steps import Earlier, note_outputs, outputs_of, run_steps
 from data_engine.formatting import beginning
@@ -150,6 +151,7 @@ class PreviewRunner:
             bound(read_from, (lambda path: path) if self.scratch is None else self.scratch.file_to_read),
         ):
             while True:
+                self.control.reports.clear()
                 try:
                     objects = _Attempt(self, in_order=in_order, fresh=fresh).run(stop, names)
                 except _StartOver:
@@ -174,6 +176,10 @@ class PreviewRunner:
         names = [_name(step) for step in self.flow.steps[: index + 1]]
         place = (str(self.context.workspace_root), self.flow.name or "", self.flow.group, str(self.source.path))
         return (*place, names[-1], str(names.count(names[-1])))
+
+    def findings(self, index: int) -> list[str]:
+        """What the checks before step number `index` have found, in words; those of reused steps too."""
+        return [line for at in range(index) for line in self.reports[at].checked]
 
     def facts(self) -> list[object]:
         """The facts that every step of this preview depends on beside code and values."""
@@ -290,6 +296,8 @@ class _Attempt:
             return "fresh=True"
         if self.writer is not None:
             return f"{self.writer} writes to the context"
+        if isinstance(step.spec.fn, Report):
+            return "a report is written each time"
         if unseen is not None:
             return f"depends on something that cannot be tracked: {unseen}"
         if entry is None:
@@ -365,8 +373,10 @@ class _Attempt:
         alone = replace(self.flow, steps=(only,))
         earlier = Earlier.of(self.flow, step.before, step.saved)
         self.preview.warned.clear()
-        self.preview.control.checked.clear()
-        for event in run_steps(alone, self.context, control=self.preview.control, earlier=earlier):
+        control = self.preview.control
+        control.checked.clear()
+        control.findings[:] = self.preview.findings(index)
+        for event in run_steps(alone, self.context, control=control, earlier=earlier):
             self.preview.sink(event)
         self.comparisons.forget()
         written = {} if self.scratch is None else self.scratch.end_step()
@@ -570,7 +580,9 @@ def watched_step(
 ) -> StepSpec:
     """The step with its function watched: what it reads is logged, and which tables of the context it looks at."""
     fn: Any = spec.fn
-    if isinstance(fn, Check):
+    if isinstance(fn, Report):
+        pass  # it asks for nothing but objects
+    elif isinstance(fn, Check):
         fn = fn.apart if fn.rejected is not None else fn
     else:
         fn = replace(fn, fn=intercepted(fn.fn)) if isinstance(fn, Map) else intercepted(fn)
