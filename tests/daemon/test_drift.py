@@ -157,3 +157,28 @@ def test_columns_are_accepted_without_a_daemon(begin: Any, ws: WorkspaceFiles, c
 
     assert told.out.startswith(f"Accepted: flights: {WORDS}.")
     assert cli("--workspace", workspace.root, "run", "flights", "--once").code == 0
+
+
+def test_a_flow_that_holds_no_files_accepts_columns_too(begin: Any, ws: WorkspaceFiles, cli: Cli) -> None:  # noqa: F811
+    """With the engine off: its next run is good."""
+    workspace = begin()
+    text = FLIGHTS.replace("{check}", '.check(schema="as_before")')
+    text = text.replace('mode="poll"', 'mode="manual"').replace(', interval="100ms", settle=0', "")
+    ws.notebook("by_hand", text.replace("../out", "../by_hand"))
+    workspace.deploy("by_hand")
+    workspace.run("by_hand")
+    until(lambda: ended(workspace, "by_hand", 1))
+    workspace.stop_engine()
+    (ws.root / "in" / "1.csv").unlink()
+    ws.source("in/2.csv", AFTER)
+    workspace.run("by_hand")
+    until(lambda: len(ended(workspace, "by_hand", 2)) == 2)
+    plain = cli("--workspace", workspace.root, "retry", "by_hand")
+    assert (plain.code, "runs by hand only" in plain.err) == (2, True)
+
+    told = cli("--workspace", workspace.root, "retry", "by_hand", "--accept")
+
+    assert told.out.startswith(f"Accepted: by_hand: {WORDS}.")
+    workspace.run("by_hand")
+    until(lambda: len(ended(workspace, "by_hand", 3)) == 3)
+    assert workspace.runs("by_hand")[0].status == "success"

@@ -240,6 +240,10 @@ def test_pandas_keeps_its_index_and_columns_of_several_types() -> None:
         (RULES, {"rejected": 3}),
         (RULES, {"save_as": ""}),
         (RULES, {"onfail": "warn"}),
+        (None, {}),
+        (RULES, {"schema": "as_after"}),
+        (None, {"schema": "as_before", "on_fail": "quarantine"}),
+        (None, {"schema": "as_before", "rejected": "bad_df"}),
     ],
 )
 def test_wrong_rules_and_options_are_refused_when_the_flow_is_built(rules: Any, options: dict[str, Any]) -> None:

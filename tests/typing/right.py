@@ -65,6 +65,7 @@ def build() -> Flow:
             at_most=0.1,
             rejected="bad_df",
         )
+        .check(schema="as_before", on_fail="warn")
         .step(read, save_as="claims_df", label="Read")
         .step(lambda context: context.current)
     )

@@ -35,6 +35,7 @@ flow.map(step, on_error="ignore")  # wrong
 flow.collect(3)  # wrong
 flow.check("amount > 0")  # wrong
 flow.check({"a": "a > 0"}, on_fail="drop")  # wrong
+flow.check(schema="as_after")  # wrong
 flow.preview(params=[1])  # wrong
 flow.params({"month": 1})  # wrong
 flow.preview(against="main")  # wrong
