@@ -16,6 +16,7 @@ import glob as globbing
 import hashlib
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from data_engine.engine.access.code import library_folders
@@ -372,26 +374,41 @@ _OPENED = ("content", "database", "tree")
 
 
 class RunFiles(ReadLog):
-    """The files that the run of the name `whose` opens: `read` in the order of opening. Those below `ours` are Data Engine's own.
+    """The files that the run of the name `whose` opens: `read` in the order of opening, with the cell that opened each. Those below `ours` are Data Engine's own.
 
     `appended` are the files that were opened to write behind what they hold.
     """
 
     def __init__(self, ours: tuple[str, ...] = (), whose: str = "") -> None:
         super().__init__()
-        self.read: dict[str, None] = {}
+        self.read: dict[str, int | None] = {}
         self.appended: set[str] = set()
         self.whose = whose
         self._ours = ours
 
     def note(self, kind: Kind, path: str) -> None:
         """Keep a file that is about to be opened."""
-        if kind in _OPENED and len(self.read) < _MOST_KNOWN and not path.startswith((*self._ours, *library_folders())):
-            self.read.setdefault(path)
+        if kind not in _OPENED or path in self.read or len(self.read) >= _MOST_KNOWN:
+            return
+        if not path.startswith((*self._ours, *library_folders())):
+            self.read[path] = _cell_that_runs()
 
     def append(self, path: str) -> None:
         """Keep a file that is appended to, apart from those that are read."""
         self.appended.add(path)
+
+
+def cell_of_code(code: CodeType | None) -> int | None:
+    """The number of the notebook's cell that code was compiled from, by its file name: `claims.ipynb, cell 4`."""
+    name, mark, number = ("" if code is None else code.co_filename).rpartition(", cell ")
+    return int(number) if mark and name.endswith(".ipynb") and number.isdecimal() else None
+
+
+def _cell_that_runs() -> int | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (cell := cell_of_code(frame.f_code)) is None:
+        frame = frame.f_back
+    return None if frame is None else cell
 
 
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
