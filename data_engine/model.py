@@ -107,12 +107,14 @@ class RunAbout(NamedTuple):
 
 
 class FileFacts(NamedTuple):
-    """A file that a run read or wrote: its absolute path, size and time, and its rows where they are known."""
+    """A file that a run read or wrote: its absolute path, size and time, its rows where they are known, and the number of the notebook's
+    cell that opened it first, or whose step wrote it, where code of a compiled notebook did."""
 
     path: str
     size_bytes: int | None = None
     mtime_ns: int | None = None
     rows: int | None = None
+    cell: int | None = None
 
 
 class Reference(NamedTuple):
@@ -285,12 +287,15 @@ class RunTrigger(Record):
 
 @frozen
 class RunFile(Record):
-    """A file that a run read or wrote, as it was then; None for unknown values."""
+    """A file that a run read or wrote, as it was then; None for unknown values. `cell` is the number of the notebook's cell that did."""
+
+    sparse: ClassVar = ("cell",)
 
     path: str
     size_bytes: int | None = None
     modified_at_utc: str | None = None
     rows: int | None = None
+    cell: int | None = None
 
 
 @frozen

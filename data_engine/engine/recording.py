@@ -13,10 +13,18 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from inspect import unwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_engine.engine.access.access_log import MOST_FILES, RunFiles, current_files, not_logged, noting
+from data_engine.engine.access.access_log import (
+    MOST_FILES,
+    RunFiles,
+    cell_of_code,
+    current_files,
+    not_logged,
+    noting,
+)
 from data_engine.engine.access.interceptors import Interceptors, headings_twice
 from data_engine.engine.candidates import Source
 from data_engine.engine.local_workspace import LocalWorkspace
@@ -86,7 +94,7 @@ class Recording:
         self._flow, self._source, self._seen, self._home = of.flow, source, seen, of.home
         self.files = RunFiles(of.ours, f"{of.flow.name} {run_id[:8]}", self._is_source)
         self._databases, self._run_id = of.databases, run_id
-        self._outputs: dict[str, None] = {}
+        self._outputs: dict[str, int | None] = {}
         self._headings: tuple[str, ...] = ()
         self._before: Usage | None = None
         self._is_reset = False
@@ -102,7 +110,8 @@ class Recording:
     def take(self, event: StepFinished, current: object) -> None:
         """Take the outputs of a step that has ended, and the headings of its result `current`."""
         if event.status == "success":
-            self._outputs.update(dict.fromkeys(event.outputs))
+            fn = self._flow.steps[event.step_index].fn
+            self._outputs.update(dict.fromkeys(event.outputs, cell_of_code(getattr(unwrap(fn), "__code__", None))))
             with suppress(Exception):  # what is doubtful of a run is not worth its end
                 if (headings := headings_twice(current)) is not None:
                     self._headings = headings
@@ -125,7 +134,7 @@ class Recording:
         `is_good` has its references, too."""
         inputs, more_inputs = self._inputs()
         outputs = list(self._outputs)
-        files = tuple(_facts(path, with_rows=True) for path in outputs[:MOST_FILES])
+        facts = (_facts(path, with_rows=True)._replace(cell=self._outputs[path]) for path in outputs[:MOST_FILES])
         peak = cpu_s = None
         if self._before is not None:
             after = usage()
@@ -135,7 +144,9 @@ class Recording:
         counts = tuple(count for check in checked for count in check.rules)
         rejected = sum(check.rejected or 0 for check in checked) if puts_apart else None
         more_outputs, references = max(0, len(outputs) - MOST_FILES), self._references() if is_good else ()
-        return RunSpent(inputs, more_inputs, files, more_outputs, peak, cpu_s, counts, rejected, references=references)
+        return RunSpent(
+            inputs, more_inputs, tuple(facts), more_outputs, peak, cpu_s, counts, rejected, references=references
+        )
 
     def _is_source(self, path: str) -> bool:
         """Whether the run takes the file as a source: its own one, those of its batch, and what a `collect` takes; or it is config."""
@@ -182,7 +193,8 @@ class Recording:
         left = max(0, MOST_FILES - len(inputs))
         facts = [_facts(path) for path in names[:left]]
         inputs |= {file.path: file for file in facts if file.size_bytes is not None}
-        return tuple(inputs.values()), max(0, len(sources) - MOST_FILES) + max(0, len(names) - left)
+        known = (file._replace(cell=self.files.read.get(path)) for path, file in inputs.items())
+        return tuple(known), max(0, len(sources) - MOST_FILES) + max(0, len(names) - left)
 
     @cached_property
     def _not_collected(self) -> list[str]:

@@ -238,7 +238,7 @@ def _is_files(value: str) -> bool:
 
 
 def _is_file(row: list[Any]) -> bool:
-    if len(row) != 4 or not isinstance(row[0], str) or not _is_path(row[0]):
+    if len(row) not in (4, 5) or not isinstance(row[0], str) or not _is_path(row[0]):
         return False
     return all(number is None or (type(number) is int and -(2**63) <= number < 2**63) for number in row[1:])
 

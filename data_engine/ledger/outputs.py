@@ -292,13 +292,14 @@ def written_here(ledger: Ledger, layout: WorkspaceLayout, most_runs: int) -> lis
 
 
 class FileUse(NamedTuple):
-    """The newest use of a file by a flow: the run that read or wrote it, and its rows; None where no run of it is known."""
+    """The newest use of a file by a flow: the run that read or wrote it, its rows, and the cell that did; None where no run of it is known."""
 
     flow: str
     path: str
     run_id: str | None = None
     at_utc: str | None = None
     rows: int | None = None
+    cell: int | None = None
 
 
 _NEWEST_RUNS = 100
@@ -317,8 +318,8 @@ def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bo
     """The files that the newest runs of the flow have read, or all that it ever wrote, by their current paths."""
     uses: dict[str, FileUse] = {}
     for run_id, at_utc, source, files in ledger.rows(_OF_FLOW.format("outputs" if written else "inputs"), flow):
-        for path, rows in _paths_in(files):
-            uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows))
+        for path, rows, cell in _paths_in(files):
+            uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows, cell))
         if source is not None and not written:
             uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
     for path in ledger.outputs(flow) if written else ():
@@ -335,7 +336,8 @@ def file_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
     sources = (FileUse(restored(flow), place, run_id, at) for flow, run_id, at in ledger.rows(_OF_SOURCE, place))
     uses = {use.flow: use for use in sources}
     for flow, run_id, at_utc, files in _newest_uses(ledger, _all_flows(ledger), "inputs", json.dumps(place)):
-        uses[flow] = FileUse(flow, place, run_id, at_utc, dict(_paths_in(files)).get(place))
+        rows, cell = next(((rows, cell) for path, rows, cell in _paths_in(files) if path == place), (None, None))
+        uses[flow] = FileUse(flow, place, run_id, at_utc, rows, cell)
     return list(uses.values())
 
 
@@ -345,8 +347,9 @@ def folder_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
     writers = [restored(flow) for (flow,) in ledger.rows(_WRITERS_BELOW, lead)] if written else []
     uses = {flow: FileUse(flow, place) for flow in writers}
     flows, column, of_source = (writers, "outputs", None) if written else (_all_flows(ledger), "inputs", lead)
-    for flow, run_id, at_utc, _ in _newest_uses(ledger, flows, column, json.dumps(lead)[:-1], of_source):
-        uses[flow] = FileUse(flow, place, run_id, at_utc)
+    for flow, run_id, at_utc, files in _newest_uses(ledger, flows, column, json.dumps(lead)[:-1], of_source):
+        cell = next((cell for path, _, cell in _paths_in(files) if path.startswith(lead)), None)
+        uses[flow] = FileUse(flow, place, run_id, at_utc, cell=cell)
     return list(uses.values())
 
 
@@ -354,8 +357,8 @@ def _written_use(output: OutputRun, place: str) -> FileUse:
     run = output.run
     if run is None:
         return FileUse(output.flow, place)
-    rows = next((file.rows for file in run.outputs if file.path == place), None)
-    return FileUse(output.flow, place, run.run_id, run.last_at_utc, rows)
+    rows, cell = next(((file.rows, file.cell) for file in run.outputs if file.path == place), (None, None))
+    return FileUse(output.flow, place, run.run_id, run.last_at_utc, rows, cell)
 
 
 def _all_flows(ledger: Ledger) -> list[str]:
@@ -372,10 +375,11 @@ def _newest_uses(
             yield flow, run_id, at_utc, files
 
 
-def _paths_in(files: str | None) -> list[tuple[str, int | None]]:
-    """The paths in a text of `files_as_text`, with the rows of each; none where it cannot be read."""
+def _paths_in(files: str | None) -> list[tuple[str, int | None, int | None]]:
+    """The paths in a text of `files_as_text`, with the rows and the cell of each; none where it cannot be read."""
     try:
-        return [] if files is None else [(restored(path), rows) for path, _, _, rows in json.loads(files)["files"]]
+        packed = [] if files is None else json.loads(files)["files"]
+        return [(restored(path), rows, cell[0] if cell else None) for path, _, _, rows, *cell in packed]
     except (ValueError, TypeError, KeyError, RecursionError):  # what another machine wrote
         return []
 

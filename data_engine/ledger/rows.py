@@ -312,7 +312,7 @@ def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:
     """
     if not files and not more:
         return None
-    return _to_json({"files": files, "more": more})
+    return _to_json({"files": [file[: 4 if file.cell is None else 5] for file in files], "more": more})
 
 
 def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
@@ -327,8 +327,8 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
     try:
         packed = json.loads(text)
         files = tuple(
-            RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows)
-            for path, size, mtime, rows in packed["files"]
+            RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows, *cell)
+            for path, size, mtime, rows, *cell in packed["files"]
         )
         return files, int(packed["more"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote

@@ -48,7 +48,7 @@ class LineageNode(Record):
 @frozen
 class LineageEdge(Record):
     """A flow reads a place (`target` is the flow) or writes it (`source` is the flow): by its newest run that did, None where it only
-    says that it will. `rows` are those of a single file or a table.
+    says that it will. `rows` are those of a single file or a table, `cell` the notebook's cell that opens it first, or whose step writes it.
 
     Example:
         >>> LineageEdge("clean", "out/", "clean").text, LineageEdge("in/", "clean", "clean", "0123456789ab", "2026-01-05T06:00:00+00:00").text[:29]
@@ -72,7 +72,7 @@ class LineageEdge(Record):
         if self.run_id is None:
             return f"{self.flow} {what}: no run has yet"
         rows = "" if self.rows is None else f"{plural(self.rows, 'row')}, "
-        return f"{self.flow} {what}: {rows}run {self.run_id[:SHORT_ID]} on {time_text(self.at_utc)}"
+        return f"{self.flow} {what}{f' in {self.cell}' if self.cell else ''}: {rows}run {self.run_id[:SHORT_ID]} on {time_text(self.at_utc)}"
 
 
 @frozen
@@ -256,7 +256,8 @@ class _Finder:
 
     def _edge(self, node: str, flow: str, use: FileUse, *, is_written: bool = False) -> LineageEdge:
         source, target = (flow, node) if is_written else (node, flow)
-        return LineageEdge(source, target, flow, use.run_id, use.at_utc, use.rows)
+        cell = None if use.cell is None else f"cell {use.cell}"
+        return LineageEdge(source, target, flow, use.run_id, use.at_utc, use.rows, cell)
 
     def _place(self, path: Path, *, is_folder: bool, count: int | None = None) -> str:
         name = path_in(self._home.layout.root, str(path))

@@ -162,8 +162,8 @@ def test_it_is_typed_shown_and_read_by_programs(after_runs: Workspace, cli: Cli)
     assert {"source", "target", "flow", "run_id", "at_utc", "rows", "cell", "text"} == facts["edges"][0].keys()
 
     words = cli("--workspace", after_runs.root, "lineage", "rates.csv", "--depth", "2").out
-    assert "clean reads rates.csv: run " in words
-    assert "clean writes parts/clean/: run " in words
+    assert "clean reads rates.csv in cell 1: run " in words
+    assert "clean writes parts/clean/ in cell 1: run " in words
 
 
 def test_its_picture_goes_from_left_to_right(after_runs: Workspace) -> None:
@@ -198,3 +198,24 @@ def test_the_map_has_each_flow_with_its_state(workspace: Workspace, ws: Workspac
     assert {node.mark for node in workspace.lineage("clean").nodes} == {None}
     assert "clean: idle" in cli("--workspace", workspace.root, "lineage").out
     assert Lineage.read(cli("--workspace", workspace.root, "lineage", "--json").json) == shown
+
+
+def test_an_edge_names_the_cell_that_opens_the_file_or_whose_step_writes_it(
+    workspace: Workspace, ws: WorkspaceFiles
+) -> None:
+    ws.notebook(
+        "cells",
+        "from pathlib import Path\nfrom data_engine import Flow",
+        "def rates(context):\n    return (Path(context.source.root).parent / 'rates.csv').read_text()",
+        "def read(context):\n    return rates(context) + context.source.path.read_text()",
+        "def write(context):\n    target = context.mirror.file('all.csv')\n    target.write_text(context.current)\n    return target",
+        "def build():\n    return Flow(group='A').watch(mode='manual', source='../in/0.csv').mirror(root='../cells').step(read).step(write)",
+    )
+    (run,) = workspace.load_flow("cells").run_once()
+
+    found = {(edge.source, edge.target): edge.cell for edge in workspace.lineage("cells").edges}
+    assert found == {("in/0.csv", "cells"): "cell 3", ("rates.csv", "cells"): "cell 2", ("cells", "cells/"): "cell 4"}
+    (edge,) = [edge for edge in workspace.lineage("rates.csv").edges if edge.flow == "cells"]
+    assert edge.text.startswith("cells reads rates.csv in cell 2: run ")
+    assert workspace.lineage("cells/all.csv").edges[0].cell == "cell 4"
+    assert workspace.lineage(workspace.root / "cells").edges[0].cell == "cell 4"

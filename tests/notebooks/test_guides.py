@@ -356,3 +356,19 @@ def test_checks_show_what_the_text_says(run_guide: Any) -> None:
     assert "[('claims', 3)]\n" in _printed(cells["told"])
     assert "[] 5\n" in _printed(cells["corrected"])
     assert "2 rows added, in 2 of 2 (may.csv, june.csv)\n" in _printed(cells["plan"])
+
+
+def test_lineage_shows_what_its_text_says(run_guide: Any) -> None:
+    """What flows declare, then what runs have read and written, with the cell that did; each picture is drawn."""
+    cells = run_guide(REPOSITORY / "notebooks" / "13_lineage.ipynb")
+
+    assert "daily_flights reads data/flights/: no run has yet" in _printed(cells["declared"])
+    for name in ("declared", "map", "who", "hit"):
+        assert 'class="de-lineage"' in cells[name].outputs[-1]["data"]["text/html"]
+    assert "carrier_summary" in cells["map"].outputs[-1]["data"]["text/html"]
+    who = (
+        "daily_flights writes output/daily_flights/ in cell 5\ncarrier_summary reads output/daily_flights/ in cell 2\n"
+    )
+    assert who in _printed(cells["who"])
+    assert "'output/delay_report/'" in _printed(cells["hit"])
+    assert _printed(cells["facts"]) == "daily_flights cell 4 True\n"

@@ -247,6 +247,10 @@ def test_the_readmes_pictures(lab: Lab, browser: Any, pictures: Path, flights: P
     page.page.wait_for_timeout(500)
     detail.evaluate("(detail) => { detail.scrollTop = 0; }")
     panel.element.screenshot(path=pictures / "readme" / "panel.png")
+    panel.tab("Map")
+    panel.element.locator(".de-map [data-node='delay_report']").wait_for()
+    page.page.wait_for_timeout(500)
+    panel.element.locator(".de-lineage").screenshot(path=pictures / "readme" / "map.png")
     lab.do(flights, "kill")
     page.close()
 

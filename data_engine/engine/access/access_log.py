@@ -16,6 +16,7 @@ import glob as globbing
 import hashlib
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from data_engine.engine.access.code import library_folders
@@ -372,7 +374,7 @@ _OPENED = ("content", "database", "tree")
 
 
 class RunFiles(ReadLog):
-    """The files that the run of the name `whose` opens: `read` in the order of opening. Those below `ours` are Data Engine's own.
+    """The files that the run of the name `whose` opens: `read` in the order of opening, with the cell that opened each. Those below `ours` are Data Engine's own.
 
     `appended` are the files that were opened to write behind what they hold. `references` are the first of those that are read and
     no `is_source`, nor made by the run, as they were then.
@@ -382,7 +384,7 @@ class RunFiles(ReadLog):
         self, ours: tuple[str, ...] = (), whose: str = "", is_source: Callable[[str], bool] = lambda path: False
     ) -> None:
         super().__init__()
-        self.read: dict[str, None] = {}
+        self.read: dict[str, int | None] = {}
         self.appended: set[str] = set()
         self.references: dict[str, os.stat_result] = {}
         self.whose = whose
@@ -393,7 +395,7 @@ class RunFiles(ReadLog):
         is_new = path not in self.read and len(self.read) < _MOST_KNOWN
         if kind not in _OPENED or not is_new or path.startswith((*self._ours, *library_folders())):
             return
-        self.read[path] = None
+        self.read[path] = _cell_that_runs()
         if kind == "content" and len(self.references) < MOST_FILES and path not in self._made:
             if self._is_source(path):
                 return
@@ -411,6 +413,19 @@ class RunFiles(ReadLog):
         """Note that the run makes this file itself."""
         self._made.add(path)
         self.references.pop(path, None)
+
+
+def cell_of_code(code: CodeType | None) -> int | None:
+    """The number of the notebook's cell that code was compiled from, by its file name: `claims.ipynb, cell 4`."""
+    name, mark, number = ("" if code is None else code.co_filename).rpartition(", cell ")
+    return int(number) if mark and name.endswith(".ipynb") and number.isdecimal() else None
+
+
+def _cell_that_runs() -> int | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (cell := cell_of_code(frame.f_code)) is None:
+        frame = frame.f_back
+    return None if frame is None else cell
 
 
 _current: ContextVar[RunFiles | None] = ContextVar("run_files", default=None)
