@@ -300,79 +300,92 @@ _RELATION = "_data_engine_profiled"
 
 
 def _of_relation(relation: Any) -> Profile:
-    """One statement, which reads the relation once: what it gives is kept by DuckDB while it looks at the values and counts them."""
+    """One statement, which reads the relation once: what it gives is kept by DuckDB while all of it is counted."""
     columns = list(zip(relation.columns, relation.types, strict=True))
     if len({name.casefold() for name in relation.columns}) < len(columns):  # SQL cannot name one of two
         return _of_arrow(relation.to_arrow_table())
-    parts = [_sql(number, name, kind.id) for number, (name, kind) in enumerate(columns[:MOST_COLUMNS])]
-    kept, looks, counts = (", ".join(expression for part in parts for expression in part[at]) for at in range(3))
-    answers = [
-        "n",
-        *(f"{answer} as {name}{number}" for number, part in enumerate(parts) for name, answer in part[3].items()),
-    ]
-    statement = (
-        f"with kept as materialized (select {kept} from {_RELATION}), looks as materialized (select count(*) as n, {looks} from kept),"
-        f" counts as (select any_value(n) as n, {counts} from kept right join looks on true)"
-        f" select {', '.join(answers)} from counts"
-    )
-    ((rows, *values),) = relation.query(_RELATION, statement).fetchall()
-    each = iter(values)
-    found = [{name: next(each) for name in part[3]} for part in parts]
-    shown = (_column(name, str(kind), None, _answered(of)) for (name, kind), of in zip(columns, found, strict=False))
-    return Profile(rows, len(columns), tuple(shown))
-
-
-def _answered(facts: dict[str, Any]) -> dict[str, Any]:
-    """What SQL answered for a column, as the facts of any column are."""
-    if "distinct" in facts:
-        facts["frequent"] = [(one["value"], one["rows"]) for one in facts["repeated"] or ()]
-        parts = facts.get("parts") or {}
-        facts["histogram"] = [parts.get(part, 0) for part in range(BINS)]
-    return facts
-
-
-def _sql(number: int, name: str, kind: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
-    """What SQL asks for a column: of each row (`k`: whether it is known, `c`: its value without NaN, `x`: the same as a finite number,
-    of a time its seconds), of all rows at a first look, of all rows again, and the facts made of these."""
-    k, c, x = f"k{number}", f"c{number}", f"x{number}"
-    column = '"' + name.replace('"', '""') + '"'
-    kept, looks = [f"{column} is not null as {k}"], [f"count(*) filter (not {k}) as nulls{number}"]
-    counts, facts = [f"any_value(nulls{number}) as nulls{number}"], {"nulls": f"nulls{number}"}
-    if kind not in _COUNTED:
-        return kept, looks, counts, facts
-    kept.append(f"{f'case when not isnan({column}) then {column} end' if kind in _FLOATS else column} as {c}")
-    looks += [f"approx_count_distinct({c}) as about{number}", f"approx_top_k({c}, {MOST_FREQUENT}) as often{number}"]
-    is_listed = f"case when about{number} <= {SAMPLED // 4} then true else list_contains(often{number}, {c}) end"
-    counts += [
-        f"count(*) filter ({k} and {c} is null) as nans{number}",
-        f"count(distinct {c}) as distinct{number}",
-        f"histogram({c}) filter ({c} is not null and {is_listed}) as h{number}",
-        f"min({c}) as low{number}",
-        f"max({c}) as high{number}",
-    ]
-    repeated = f"[{{'rows': e.value, 'value': e.key}} for e in map_entries(h{number}) if e.value > 1]"
-    facts |= {
-        "nans": f"nans{number}",
-        "distinct": f"distinct{number}",
-        "smallest": f"low{number}",
-        "largest": f"high{number}",
-        "repeated": f"list_reverse_sort({repeated})[1:{MOST_FREQUENT}]",
+    shown = columns[:MOST_COLUMNS]
+    kinds = [kind.id for _, kind in shown]
+    alike: dict[str, list[int]] = {}
+    for number, (_, kind) in enumerate(shown):
+        if kind.id in _COUNTED:
+            alike.setdefault(str(kind), []).append(number)
+    looks = {
+        f"{name}{number}": fact for number, kind in enumerate(kinds) for name, fact in _looks(number, kind).items()
     }
+    measured = [number for number, kind in enumerate(kinds) if kind in (*_NUMBERS, *_TIMES)]
+    lists = [*map(_counts, alike.values()), *([_histograms(measured)] if measured else [])]
+    statement = (
+        f"with kept as materialized (select {', '.join(_kept(number, name, kind.id) for number, (name, kind) in enumerate(shown))}"
+        f" from {_RELATION}), looks as (select count(*), {', '.join(looks.values())} from kept)"
+        f" select {', '.join(['looks.*', *(f'({one})' for one in lists)])} from looks"
+    )
+    (row,) = relation.query(_RELATION, statement).fetchall()
+    answers = dict(zip(looks, row[1:], strict=False))
+    found = [{name: answers[f"{name}{number}"] for name in _looks(number, kind)} for number, kind in enumerate(kinds)]
+    for one in (one for of_type in row[1 + len(looks) :] for one in of_type or ()):
+        found[one["number"]] |= one
+    profiles = (
+        _column(name, str(kind), None, _answered(of, kind.id)) for (name, kind), of in zip(shown, found, strict=True)
+    )
+    return Profile(row[0], len(columns), tuple(profiles))
+
+
+def _answered(facts: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What SQL answered for a column, as the facts of any column are."""
+    if kind not in _COUNTED:
+        return facts
+    parts = facts.get("parts") or {}
+    return facts | {
+        "distinct": facts.get("distinct", 0),
+        "mean": facts.get("mean") if kind in _NUMBERS else None,
+        "frequent": [(one["value"], one["rows"]) for one in facts.get("frequent") or ()],
+        "histogram": [parts.get(part, 0) for part in range(BINS)],
+    }
+
+
+def _kept(number: int, name: str, kind: str) -> str:
+    """What is kept of each row: `k`, whether the value is known; `c`, the value without NaN; `x`, a finite number, of a time its seconds."""
+    column = '"' + name.replace('"', '""') + '"'
+    kept = f"{column} is not null as k{number}"
+    if kind in _COUNTED:
+        kept += f", {f'case when not isnan({column}) then {column} end' if kind in _FLOATS else column} as c{number}"
     if kind in (*_NUMBERS, *_TIMES):
-        timed = column if kind == _ZONED else f"{column}::timestamp"
-        value = f"{column}::double" if kind in _NUMBERS else f"epoch({timed})"
-        kept.append(
-            f"{f'case when isfinite({column}) then {value} end' if kind in (*_FLOATS, *_TIMES) else value} as {x}"
-        )
-        looks += [f"min({x}) as from{number}", f"max({x}) as to{number}"]
-        wide = f"to{number} - from{number}"
-        place = f"case when {wide} > 0 then least(floor(({x} - from{number}) / ({wide}) * {BINS}), {BINS - 1}) else {BINS // 2 - 1} end"
-        counts.append(f"histogram(({place})::tinyint) filter ({x} is not null and isfinite({wide})) as parts{number}")
-        facts["parts"] = f"parts{number}"
-        if kind in _NUMBERS:
-            counts.append(f"avg({x}) as mean{number}")
-            facts["mean"] = f"mean{number}"
-    return kept, looks, counts, facts
+        seconds = f"epoch({column if kind == _ZONED else f'{column}::timestamp'})"
+        is_finite = f"isfinite({column})" if kind in (*_FLOATS, *_TIMES) else "true"
+        kept += f", case when {is_finite} then {f'{column}::double' if kind in _NUMBERS else seconds} end as x{number}"
+    return kept
+
+
+def _looks(number: int, kind: str) -> dict[str, str]:
+    """The facts that need no groups."""
+    c, looks = f"c{number}", {"nulls": f"count(*) filter (not k{number})"}
+    if kind not in _COUNTED:
+        return looks
+    nans = f"count(*) filter (k{number} and {c} is null)"
+    return looks | {"nans": nans, "smallest": f"min({c})", "largest": f"max({c})"}
+
+
+def _histograms(numbers: list[int]) -> str:
+    """The query for the means and histograms of all columns that are numbers or times."""
+    columns = ", ".join(f"x{number}" for number in numbers)
+    values = f"(select unnest({numbers}) as number, unnest([{columns}]) as x from kept)"
+    ranges = f"(select number, min(x) as low, max(x) - min(x) as wide, avg(x) as mean from {values} group by number)"
+    place = f"least(floor((x - low) / wide * {BINS}), {BINS - 1})"
+    part = f"try_cast(case when wide > 0 then {place} else {BINS // 2 - 1} end as tinyint)"
+    parts = f"histogram({part}) filter (x is not null and isfinite(wide))"
+    each = f"select number, any_value(mean) as mean, {parts} as parts from {values} join {ranges} using (number) group by number"
+    return f"select list({{'number': number, 'mean': mean, 'parts': parts}}) from ({each})"
+
+
+def _counts(numbers: list[int]) -> str:
+    """The query that counts the values of all columns of one type."""
+    columns = ", ".join(f"c{number}" for number in numbers)
+    values = f"select unnest({numbers}) as number, unnest([{columns}]) as value from kept"
+    groups = f"select number, value, count(*) as n from ({values}) where value is not null group by all"
+    most = f"arg_max({{'value': value, 'rows': n}}, n, {MOST_FREQUENT}) filter (n > 1)"
+    each = f"select number, count(*) as found, {most} as most from ({groups}) group by number"
+    return f"select list({{'number': number, 'distinct': found, 'frequent': most}}) from ({each})"
 
 
 _PROFILERS: dict[str, Callable[[Any], Profile]] = {
