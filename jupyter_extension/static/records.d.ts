@@ -49,6 +49,7 @@ export interface Run {
   checks: RunCheck[];
   rejected: number | null;
   edited?: string | null;
+  reports?: RunReport[];
   warnings?: number | null;
   tz?: string | null;
 }
@@ -71,6 +72,12 @@ export interface RunCheck {
   rows: number;
   failed: number;
   unknown: number;
+}
+
+export interface RunReport {
+  path: string;
+  digest: string;
+  text: string;
 }
 
 export interface DeploymentStatus {
