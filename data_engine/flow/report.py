@@ -98,9 +98,12 @@ def make_report(
             "it names no object to show", "", f"name some: {', '.join(map(repr, saved)) or 'save_as= of a step'}"
         )
     for name in objects:
+        if not isinstance(name, str):
+            fix = 'name it as a step saved it: .report("summary_df")'
+            raise _wrong(f"an object is named by a text, and not given as a {type(name).__name__}", "", fix)
         if name not in saved:
             fix = f"save it: .step(..., save_as={name!r}); saved by the steps before: {', '.join(saved) or 'none'}"
-            raise _wrong(f"no step before it saves {name!r}", "", near_offer(str(name), saved) + fix)
+            raise _wrong(f"no step before it saves {name!r}", "", near_offer(name, saved) + fix)
     page = None if to is None else _page_name(to)
     others = {step.fn.to for step in steps if isinstance(step.fn, Report)}
     if page in others:

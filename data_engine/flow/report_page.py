@@ -29,13 +29,13 @@ def make_page(context: FlowContext, objects: Sequence[str], *, rows: int, title:
     left, sections = MOST_BYTES - 20_000, []
     for name in objects:
         entry = shown(context.objects[name], name=name, rows=rows)
-        if len(entry.html) > left:
+        if _size(entry.html) > left:
             fix = "give fewer rows=, or save a smaller picture"
-            what = f"{name} is left out: it takes {size_text(len(entry.html))}, and a page has {size_text(MOST_BYTES)} at most"
+            what = f"{name} is left out: it takes {size_text(_size(entry.html))}, and a page has {size_text(MOST_BYTES)} at most"
             entry = ShownObject(f'<p class="none">{what}</p>', "", f"{what}; {fix}")
         if entry.trouble:
             context.log(f"the report: {masked(entry.trouble)}", level="WARNING")
-        left -= len(entry.html)
+        left -= _size(entry.html)
         sections.append((name, entry.html, entry.about))
     page: str = _template().render(
         title=title,
@@ -45,6 +45,10 @@ def make_page(context: FlowContext, objects: Sequence[str], *, rows: int, title:
         checks=context.control.findings,
     )
     return _HEAD + masked(page)
+
+
+def _size(html: str) -> int:
+    return len(html.encode("utf-8", "backslashreplace"))
 
 
 def _origin(context: FlowContext) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ export interface Run {
   edited?: string | null;
   schemas?: Record<string, [string, string][]>;
   drift?: FrameChange[];
+  reports?: RunReport[];
   warnings?: number | null;
   tz?: string | null;
 }
@@ -82,6 +83,12 @@ export interface RunCheck {
   rows: number;
   failed: number;
   unknown: number;
+}
+
+export interface RunReport {
+  path: string;
+  digest: string;
+  text: string;
 }
 
 export interface DeploymentStatus {

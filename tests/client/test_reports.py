@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from data_engine import Workspace, load_flow
 from data_engine.model import Run
 from data_engine.view.runs import run_card
 from data_engine.view.text import text
+from jupyter_extension.html import html
 from tests.support import WorkspaceFiles
 
 FLOW = """
@@ -54,6 +56,7 @@ def test_a_page_is_an_output_of_its_run_and_its_step(delays: Workspace) -> None:
     assert [(report.path, report.text) for report in found.reports] == [(str(page), "Delays")]
     assert delays.steps(found.run_id)[1].output_path == str(page)
     assert str(page) in text(run_card(found, (), ()))
+    assert re.search('<a class="de-code" href="[^"]+/may.html">', html(run_card(found, (), ())))
     assert json.loads(json.dumps(found.as_dict()))["reports"][0]["path"] == str(page)
     assert str(page) in [node.path for node in delays.lineage(str(page)).nodes]
 

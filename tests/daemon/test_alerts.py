@@ -149,6 +149,31 @@ def test_a_new_page_is_sent_once_and_an_unchanged_one_never(ws: WorkspaceFiles, 
     assert told()[-1] == ("report", "delays: a new report")
 
 
+def test_the_pages_of_a_backfill_are_one_message(ws: WorkspaceFiles, make: Any) -> None:
+    """With the newest of them, when it has ended, however much longer than a digest it takes."""
+    for name in "bcd":
+        ws.source(f"in/{name}.csv", "12 late")
+    text = REPORTED.replace(
+        "context.source.path.read_text()", "str(__import__('time').sleep(0.8) or __import__('time').time())"
+    )
+    ws.notebook("delays", text)
+    workspace = make(files="good")
+
+    def told() -> list[str]:
+        return [words for _, flow, words in outbox(workspace) if flow == "delays"]
+
+    until(lambda: ended(workspace, "delays", 4))
+    time.sleep(2.0)
+    before = told()
+
+    workspace.backfill("delays", reprocess="all")
+    until(lambda: ended(workspace, "delays", 8))
+    until(lambda: len(told()) > len(before))
+    time.sleep(2.5)
+
+    assert told()[len(before) :] == ["delays: 4 new reports, the newest of them"]
+
+
 def test_without_alerts_nothing_is_put_and_lateness_is_seen_all_the_same(make: Any) -> None:
     """In status, list, explain and the panel's view."""
     workspace = make('.expect(every="1s")', settings="")

@@ -401,6 +401,7 @@ MISTAKES: dict[str, tuple[Callable[[], Flow], str]] = {
     "no mirror": (lambda: Flow(group="T").step(len, save_as="df").report("df"), "a report needs a mirror"),
     "no object": (lambda: SAVED.report(), "it names no object"),
     "an object that no step saves": (lambda: SAVED.report("late"), "no step before it saves 'late'"),
+    "the object itself": (lambda: SAVED.report(FRAME), "not given as a DataFrame"),  # type: ignore[arg-type]
     "two of the default name": (lambda: SAVED.report("late_df").report("late_df"), "two reports have the default name"),
     "two of one name": (
         lambda: SAVED.report("late_df", to="a.html").report("late_df", to="a.html"),

@@ -10,7 +10,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from data_engine.cause import Cause
 from data_engine.engine.quarantine import RejectedRows
 from data_engine.marks import Mark, Shape, Tone
-from data_engine.model import ActiveRun, Backfill, FrameChange, PlannedRun, Run, RunCheck, RunFile, RunTrigger
+from data_engine.model import (
+    ActiveRun,
+    Backfill,
+    FrameChange,
+    PlannedRun,
+    Run,
+    RunCheck,
+    RunFile,
+    RunReport,
+    RunTrigger,
+)
 from data_engine.notebook.deployment_status import DeploymentStatus
 from data_engine.reasons.remedies import Reason
 from data_engine.record import Record
@@ -30,6 +40,7 @@ RECORDS: tuple[type, ...] = (
         RunTrigger,
         RunFile,
         RunCheck,
+        RunReport,
         DeploymentStatus,
         Problem,
         PanelFlow,
