@@ -21,6 +21,7 @@ from data_engine.engine.access.interceptors import held
 from data_engine.engine.candidates import Source, is_unchanged, same_name, same_name_error, signature_of
 from data_engine.engine.capture import captured
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
+from data_engine.engine.kept_inputs import FailedStep, GivenInputs, KeptInputs, keep, why_no_room
 from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.values import copy_of
@@ -63,6 +64,7 @@ from data_engine.model import (
     RunStarted,
     SeenSource,
     StepFinished,
+    StepStarted,
     utc_text,
 )
 from data_engine.notebook.catalog import no_steps
@@ -116,6 +118,8 @@ class RunPass:
         self.in_kernel = kernel_shell() is not None
         self.lead_of = lead_of if flow.trigger is None else lru_cache(16)(lead_of)  # a manual pass is one run
         self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
+        is_here = settings is not None and settings.replay.keep_s > 0 and not os.environ.get(ON_NODE)
+        self.replay = settings.replay if is_here and settings is not None else None
 
     @cached_property
     def captured(self) -> list[tuple[Namespace, str]]:
@@ -244,6 +248,7 @@ class _Run:
         self.recording = None if of.recorded is None else Recording(of.recorded, source, seen, run_id)
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
+        self.given: GivenInputs | None = None
         self.quarantine = None
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
@@ -366,7 +371,11 @@ class _Run:
             return
         copies = KeptObjects(self.flow.steps)
         for event in run_steps(self.flow, self.context, control=self.control, check=check):
-            if isinstance(event, StepFinished):
+            if isinstance(event, StepStarted):
+                self.given = None if self.of.replay is None else GivenInputs(self.context)
+            elif isinstance(event, StepFinished):
+                if event.status == "success":
+                    self.given = None
                 if guard is not None:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
@@ -400,8 +409,33 @@ class _Run:
             self.control.log(message_of(error), "ERROR")
         if self.keeping is not None and self.keeping.written:
             self.control.log(_written_text(self.keeping), "WARNING")
+        inputs = self._inputs_to_keep(error)
         self._finish(status, why, message_of(error))
+        if inputs is not None:
+            self._keep_inputs(*inputs)
         return error
+
+    def _inputs_to_keep(self, error: BaseException) -> tuple[KeptInputs, str] | None:
+        """What is kept for a replay of the step that failed, and under which key; None where nothing can be."""
+        given, settings, home, index = self.given, self.of.replay, self.of.home, self.control.index
+        if given is None or settings is None or home is None or not isinstance(error, FlowExecutionError):
+            return None
+        try:
+            failed = FailedStep(self.run_id, self.name, index, error, given, self.params)
+            inputs = failed.inputs(settings.size_bytes)
+            why = why_no_room(home.local.replays_dir, inputs)
+            if why is None:
+                return inputs, failed.key
+        except Exception as raised:  # an object of the author's that cannot be looked at: the error of the run is what counts
+            why = message_of(raised)
+        self.control.log(f"the inputs of step {error.step_label!r} are not kept for a replay: {why}", "WARNING")
+        return None
+
+    def _keep_inputs(self, inputs: KeptInputs, key: str) -> None:
+        settings, home = self.of.replay, self.of.home
+        assert settings is not None
+        assert home is not None
+        keep(home.local.replays_dir, inputs, key, settings)
 
     def succeed(self) -> None:
         """Report its success, with the warnings."""
