@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -23,12 +24,13 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from data_engine import private, secret
-from data_engine.engine.memo.values import FIXED, holds_arrays
+from data_engine.engine.memo.values import FIXED, holds_arrays, paths_in
 from data_engine.errors import FlowExecutionError
 from data_engine.files import atomic_target, trouble_of
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed
+from data_engine.flow.spec import Map, StepSpec
 from data_engine.formatting import beginning, plural, size_text
 from data_engine.notebook.locate import author_frame
 from data_engine.record import frozen
@@ -118,13 +120,15 @@ class GivenInputs:
 
 class KeptInputs(NamedTuple):
     """The inputs that a run has kept: those of `names` that are not in `missing` (name -> why). "current" and "item" have theirs
-    there, too; `has_item` says that the step is a map. `params` and `metadata` are those that the history cannot have."""
+    there, too; `has_item` says that the step is a map, whose item number `item_index` failed. `call` is a line that calls the step. `params` and `metadata` are those that the history cannot have."""
 
     run_id: str
     flow: str
     step: str
     index: int
+    call: str
     has_item: bool
+    item_index: int
     names: tuple[str, ...]
     current: Any
     item: Any
@@ -143,21 +147,24 @@ class KeptInputs(NamedTuple):
 
 @frozen
 class FailedStep:
-    """A step that has failed, with its number, the error and what it was given; `params` are the values that its run was given."""
+    """A step that has failed, with its number, the error and what it was given; `params` are the values that its run was given, `written` the
+    folders where it writes: a path there leads elsewhere in a replay."""
 
     run_id: str
     flow: str
     index: int
+    step: StepSpec
     error: FlowExecutionError
     given: GivenInputs
     params: Mapping[str, Any]
+    written: tuple[Path, ...] = ()
 
     @property
     def key(self) -> str:
         """The flow, the step and the error, as which the newest runs are kept."""
         frame = author_frame(self.error.__cause__)
         place = None if frame is None else (frame.f_code.co_filename, frame.f_code.co_name)
-        parts = (self.flow, self.error.step_label, type(self.error.__cause__).__name__, place)
+        parts = (self.flow, self.step.label, type(self.error.__cause__).__name__, place)
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def inputs(self, most_bytes: int) -> KeptInputs:
@@ -169,6 +176,8 @@ class FailedStep:
         def take(name: str, value: Any) -> Any:
             nonlocal left
             why = given.why_not_kept(value)
+            if why is None and any(Path(path).is_relative_to(folder) for path in paths_in(value) for folder in self.written):
+                why = "it names a file that the run wrote"
             if why is None and has_arrays and any(_is_frame(part) for part in _frames_in(value)):
                 why = "it may share its memory with an array that could have changed"
             size = 0 if why else _size_of(value, ids)
@@ -192,13 +201,35 @@ class FailedStep:
         more = {name: value for name, value in given.metadata.items() if given.why_not_kept(value) is None}
         more.pop("step_outputs", None)
         params = {name: value for name, value in self.params.items() if given.why_not_kept(value) is None}
+        item_index = failed.index if isinstance(failed, ItemFailed) else 0
         return KeptInputs(
-            *(self.run_id, self.flow, self.error.step_label or "", self.index, isinstance(failed, ItemFailed)),
+            *(self.run_id, self.flow, self.step.label, self.index, call_of(self.step)),
+            *(isinstance(failed, ItemFailed), item_index),
             *(tuple(given.objects), current, item, kept, params, more, missing, locals_of(self.error.__cause__)),
         )
 
     def _has_arrays(self) -> bool:
         return any(map(holds_arrays, (self.given.current, *self.given.objects.values())))
+
+
+def call_of(step: StepSpec) -> str:
+    """The line that calls the function of a step, in a cell where `replay` is the replay and `context` its context.
+
+    Example:
+        >>> from data_engine import Flow
+        >>> def clean(context): ...
+        >>> def read(item): ...
+        >>> [call_of(step) for step in Flow("G").collect(".csv", root=".").map(read).step(clean).steps]
+        ['replay.run()', 'read(replay.item)', 'clean(context)']
+    """
+    fn: Any = step.fn.fn if isinstance(step.fn, Map) else step.fn
+    name = getattr(fn, "__name__", "")
+    is_named = name.isidentifier() and (isinstance(fn, type) or getattr(fn, "__code__", None) is not None)
+    if not is_named or "__self__" in dir(fn):
+        return "replay.run()"
+    if isinstance(step.fn, Map):
+        return f"{name}(context, replay.item)" if step.fn.takes_context else f"{name}(replay.item)"
+    return f"{name}(context)"
 
 
 def why_no_room(folder: Path, inputs: KeptInputs) -> str | None:
@@ -236,6 +267,15 @@ def kept_inputs(folder: Path, run_id: str, settings: ReplaySettings) -> KeptInpu
             except Exception as error:  # another version of a library wrote it: as good as gone
                 log.warning("what run %s has kept cannot be read: %s", run_id[:8], trouble_of(error))
     return None
+
+
+def kept_locals(folder: Path, run_id: str) -> dict[str, str]:
+    """The author's variables at the failing line that the run has kept here; none where it has not. No frame is read for it."""
+    for file in _files(folder):
+        if file.run_id == run_id:
+            with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), zipfile.ZipFile(folder / file.name) as content:
+                return dict(json.loads(content.read("locals")))
+    return {}
 
 
 def remove_old(folder: Path, settings: ReplaySettings, *, now_s: float | None = None) -> None:
@@ -354,6 +394,7 @@ def _write(path: Path, inputs: KeptInputs) -> None:
         content = io.BytesIO()
         _Pickler(content, file).dump(tuple(inputs))
         file.writestr("inputs", content.getvalue())
+        file.writestr("locals", json.dumps(dict(inputs.locals)))
 
 
 def _read(path: Path) -> KeptInputs:

@@ -273,7 +273,7 @@ class _Run:
             is_there=is_there,
         )
         if about is not None and about.scheduled_for is not None:
-            self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
+            self.context.scheduled_for = in_zone_of(flow, about.scheduled_for, home)
 
     def _may_work(self) -> None:
         self.of.may_work()
@@ -421,7 +421,9 @@ class _Run:
         if given is None or settings is None or home is None or not isinstance(error, FlowExecutionError):
             return None
         try:
-            failed = FailedStep(self.run_id, self.name, index, error, given, self.params)
+            mirror, step = self.context.mirror, self.flow.steps[index]
+            written = [home.databases, *([] if mirror is None else [mirror.final_root, mirror.places.root(mirror.final_root)])]
+            failed = FailedStep(self.run_id, self.name, index, step, error, given, self.params, tuple(written))
             inputs = failed.inputs(settings.size_bytes)
             why = why_no_room(home.local.replays_dir, inputs)
             if why is None:
@@ -505,7 +507,7 @@ def _written_text(run: Keeping) -> str:
     )
 
 
-def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:
+def in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:
     """The slot as its schedule says it: in the flow's zone."""
     name = flow.trigger.tz if isinstance(flow.trigger, Schedule) else None
     zone = zone_of(name or (None if home is None else home.settings().timezone))

@@ -1,0 +1,432 @@
+"""A replay: the failing step of a run, with the inputs it was given, in the caller's process.
+
+What the run has kept is read (`data_engine/engine/kept_inputs.py`); what it has not is made again by the steps before, on the same
+version of the source. The context leads to scratch, as in a preview, so that nothing of production changes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_engine.display_hook import Displayable
+from data_engine.engine.candidates import Source, listed_source, pick_source
+from data_engine.engine.kept_inputs import KeptInputs, call_of, kept_inputs
+from data_engine.engine.local_workspace import LocalWorkspace, settle_flow
+from data_engine.engine.memo.caption import loud_html, outside_text, show_caption
+from data_engine.engine.memo.fingerprint import code_fingerprint
+from data_engine.engine.memo.runner import PreviewRunner
+from data_engine.engine.memo.values import CannotCopy, copy_of
+from data_engine.engine.params import params_for
+from data_engine.engine.preview import make_runner
+from data_engine.engine.recording import environment
+from data_engine.engine.result_display import ProgressLine, bound_display, place_at_step
+from data_engine.engine.run import in_zone_of, item_executor, outcome_of
+from data_engine.engine.run_sources import preview_files
+from data_engine.engine.scratch import scratch_of
+from data_engine.errors import FlowValidationError, message_of
+from data_engine.flow.check import names_saved
+from data_engine.flow.context import FlowContext
+from data_engine.flow.control import StepControl
+from data_engine.flow.flow import Flow
+from data_engine.flow.paths import portable_text
+from data_engine.flow.spec import StepSpec
+from data_engine.formatting import cli_line, duration_text, first_few
+from data_engine.ledger.outputs import path_mover
+from data_engine.model import Run, StepRun, utc_text
+from data_engine.notebook.compile import compile_notebook
+from data_engine.notebook.read import read_cells
+from data_engine.platforms.files import content_of
+from data_engine.record import Record, frozen
+from data_engine.secret import MASK
+from data_engine.status.deployed_before import find_flow
+from data_engine.workspace.layout import current_notebook, kernel_shell
+
+_MOST_NAMED = 10
+_MADE_AGAIN = "made again by the steps before"
+
+
+class Replay(Displayable):
+    """The failing step of a run, open with what it was given.
+
+    `context` is the context of that step, whose mirror and databases are scratch; `item` is the failing item of a map, else None; `step`
+    is the step as the flow has it now. `error` is the recorded error, `locals` are the author's variables at the failing line as short
+    texts. `missing` says what was not kept or is of another version here, and why. `run()` goes on from the step to the end.
+    """
+
+    def __init__(self, home: LocalWorkspace, run: Run, index: int, kept: KeptInputs | None) -> None:
+        self._home, self._run, self._kept = home, run, kept
+        self._index = index
+        self.run_id = run.run_id
+        self.flow_name = run.flow
+        self.error = run.error or run.cause or ""
+        self.locals: dict[str, str] = {} if kept is None else dict(kept.locals)
+        self.missing: dict[str, str] = {}
+        self.item: Any = None
+        flow = flow_now(home, run.flow)
+        self.step: StepSpec = flow.steps[index]
+        self._scratch = scratch_of(
+            flow, home, limit_bytes=home.settings().preview.copy_limit_bytes, of=f"~replay {run.run_id[:8]}"
+        )
+        self._current, self._objects = self._inputs(flow)
+        self.context = self._context(flow)
+
+    def __repr__(self) -> str:
+        return f"<Replay of step {self.step.label!r} of run {self.run_id[:8]} ({self.flow_name})>"
+
+    @property
+    def call(self) -> str:
+        """The line that calls the step's function as the run did, in a cell where `replay` and `context` are this replay's."""
+        return call_of(self.step)
+
+    def run(self, **params: Any) -> Any:
+        """The last result of the flow, from this step on: by the code as it is now, with the parameters of the run but for those named.
+
+        Nothing of production is changed: what the steps write goes to scratch.
+
+        Raises:
+            FlowExecutionError: a step raised; placed in its notebook cell.
+            FlowValidationError: an unknown parameter, or the flow has lost the step.
+        """
+        started_s = time.perf_counter()
+        flow = flow_now(self._home, self.flow_name)
+        index = index_now(flow, self._run, self.step.label, self._index)
+        line, items = ProgressLine(), item_executor(self._home, stays_here=True)
+        control = StepControl(emit=line, spread=items.spread, run_id=self.run_id, flow=self.flow_name)
+        runner = self._runner(flow, control, params)
+        self._scratch.begin()
+        current, objects = _copied(self._current, self._objects)
+        try:
+            value = runner.run_from(index, current, objects)
+        except BaseException as raised:
+            error = outcome_of(raised)[2]
+            place_at_step(error, next((step for step in flow.steps if step.label == control.label), self.step))
+            if error is raised:
+                raise
+            raise error from raised.__cause__
+        finally:
+            items.close()
+            line.close()
+            preview_files(self._home).add(runner.outside)
+        self._tell(flow, index, runner, time.perf_counter() - started_s)
+        bound_display(value)
+        return value
+
+    def _tell(self, flow: Flow, index: int, runner: PreviewRunner, elapsed_s: float) -> None:
+        names = first_few([step.save_as or step.label for step in flow.steps[index:]], 3)
+        written = [path.name for path in self._scratch.written]
+        wrote = [f"wrote {first_few(written, 3)} (scratch)"] if written else []
+        parts = [f"replay {self.run_id[:8]}", f"{self.step.label} passes now", f"{names} ran", *wrote]
+        outside = outside_text(list(map(Path, runner.outside)))
+        text = " · ".join([*parts, *outside, duration_text(elapsed_s)])
+        show_caption(text, loud_html(text) if outside else None)
+
+    # -- what the step was given ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        """The parameters of the run."""
+        recorded = {name: value for name, value in (self._run.params or {}).items() if value != MASK}
+        for name in (self._run.params or {}).keys() - recorded.keys():
+            self.missing[f"params {name}"] = "secrets are never kept: it is asked for here"
+        return recorded if self._kept is None else {**recorded, **self._kept.params}
+
+    def _runner(self, flow: Flow, control: StepControl, params: Mapping[str, Any]) -> PreviewRunner:
+        values = params_for(flow, {**self._values, **params})
+        source = source_of(self._home, flow, self._run)
+        runner = make_runner(flow, source, home=self._home, params=values, control=control, scratch=self._scratch)
+        self._settle(flow, runner.context)
+        return runner
+
+    def _settle(self, flow: Flow, context: FlowContext) -> None:
+        """Give the context the facts of the run."""
+        context.metadata |= {} if self._kept is None else dict(self._kept.metadata)
+        context.metadata["started_at_utc"] = self._run.started_at_utc
+        if self._run.scheduled_for is not None:
+            context.scheduled_for = in_zone_of(flow, self._run.scheduled_for, self._home)
+
+    def _context(self, flow: Flow) -> FlowContext:
+        control = StepControl(run_id=self.run_id, flow=self.flow_name)
+        context = self._runner(flow, control, {}).context
+        context.places = self._scratch
+        if context.mirror is not None:
+            context.mirror = replace(context.mirror, places=self._scratch)
+        context.current, context.objects = _copied(self._current, self._objects)
+        return context
+
+    def _inputs(self, flow: Flow) -> tuple[Any, dict[str, Any]]:
+        """The current object and the saved ones, kept or made again; notes what is missing."""
+        kept, before = self._kept, flow.steps[: self._index]
+        saved = list(dict.fromkeys(name for step in before for name in names_saved(step)))
+        missing: dict[str, str] = {}
+        if kept is not None:
+            missing |= kept.missing
+            self.item = kept.item
+        elif before:
+            missing |= dict.fromkeys(["current", *saved], "nothing of this run is kept on this machine")
+        wanted = [name for name in missing if name != "item"]
+        writes = next((step.label for step in before if _may_write(step)), None)
+        self._scratch.begin_anew()
+        changed = self._changed(flow)
+        made: dict[str, Any] = {}
+        if before and (wanted or writes is not None):
+            self._require_same(flow, changed)
+            made = self._made_again(flow, wanted)
+        elif not before:
+            self._require_same(flow, changed)
+        self._scratch.begin()
+        for name in wanted:
+            missing[name] += f"; {_MADE_AGAIN}" if name in made else "; no step before saves it"
+        self.missing = {**missing, **self.missing, **changed, **_other_packages(self._home, self._run)}
+        objects = {name: made[name] for name in made if name != "current" and name in wanted}
+        current = made.get("current") if "current" in wanted else None if kept is None else kept.current
+        if kept is not None:
+            objects = {name: kept.objects.get(name, objects.get(name)) for name in kept.names if name in kept.objects or name in objects}
+        if kept is not None and kept.has_item and "item" in missing:
+            self.item = self._item_of(current)
+            missing_item = self.missing["item"]
+            self.missing["item"] = f"{missing_item}; {_MADE_AGAIN}" if self.item is not None else missing_item
+        return current, objects
+
+    def _item_of(self, current: Any) -> Any:
+        index = None if self._kept is None else self._kept.item_index
+        if index is None:
+            return None
+        with suppress(Exception):  # what a map goes through may be used up, or shorter now
+            return tuple(current)[index]
+        return None
+
+    def _made_again(self, flow: Flow, wanted: Sequence[str]) -> dict[str, Any]:
+        items = item_executor(self._home, stays_here=True)
+        line = ProgressLine()
+        runner = self._runner(
+            flow, StepControl(emit=line, spread=items.spread, run_id=self.run_id, flow=self.flow_name), {}
+        )
+        try:
+            made = runner.run(self._index, ["current", *wanted])
+        except Exception as raised:
+            error = outcome_of(raised)[2]
+            raise FlowValidationError(
+                f"the inputs of step {self.step.label!r} cannot be made again: {message_of(error)}",
+                where=f"replay of run {self.run_id[:8]}",
+                fix=self._fix("correct the step before"),
+            ) from raised
+        finally:
+            items.close()
+            line.close()
+            preview_files(self._home).add(runner.outside)
+        self._scratch.go_on()
+        if (use := flow.steps[self._index].use) is not None and use != "current" and use in made:
+            made["current"] = made[use]
+        return made
+
+    # -- what is not as it was --------------------------------------------------------------------------------------------
+
+    def _changed(self, flow: Flow) -> dict[str, str]:
+        """The files that the run read which are not as they were, and why."""
+        inputs = self._run.inputs
+        move = path_mover(self._home.ledger(), self._home.layout, [file.path for file in inputs])
+        changed: dict[str, str] = {}
+        for file in inputs:
+            path = move(file.path)
+            try:
+                facts = os.stat(path)
+            except OSError:
+                changed[path] = "it is gone"
+                continue
+            if file.size_bytes is not None and (facts.st_size, utc_text(facts.st_mtime)) != (
+                file.size_bytes,
+                file.modified_at_utc,
+            ):
+                changed[path] = "it has changed since the run"
+        source = self._run.source
+        if source is not None and not inputs and not os.path.exists(moved := move(source)):
+            changed[moved] = "it is gone"
+        return dict(list(changed.items())[:_MOST_NAMED])
+
+    def _require_same(self, flow: Flow, changed: Mapping[str, str]) -> None:
+        """Return when the source is as it was.
+
+        Raises:
+            FlowValidationError: it is not; names what was kept.
+        """
+        trigger = flow.trigger
+        if trigger is None or trigger.source is None:
+            return
+        root = str(trigger.source)
+        for path, why in changed.items():
+            if path == root or path.startswith(f"{root.rstrip(os.sep)}{os.sep}"):
+                raise FlowValidationError(
+                    f"the version of {os.path.basename(path)} that run {self.run_id[:8]} read is not there any more: {why}",
+                    where=path,
+                    fix=self._fix("put that version back"),
+                )
+
+    def _fix(self, first: str) -> str:
+        kept = [] if self._kept is None else self._kept.kept_names
+        names = f"kept are {', '.join(kept)}" if kept else "nothing of the step's inputs was kept"
+        return f"{first}, or preview another file; {names} (`{cli_line('log', self.run_id[:8])}` shows the error and its variables)"
+
+
+def replay(home: LocalWorkspace, run: Run) -> Replay:
+    """The failing step of a run, with what it was given.
+
+    Raises:
+        FlowValidationError: no step of the run has failed, the flow has lost the step, or what was not kept cannot be made again.
+    """
+    step = failing_step(home, run)
+    flow = flow_now(home, run.flow)
+    kept = kept_inputs(home.local.replays_dir, run.run_id, home.settings_shown().replay)
+    return Replay(home, run, index_now(flow, run, step.label, step.index), kept)
+
+
+@frozen
+class Opening(Record):
+    """How to open the replay of a run in its notebook; no code of the author's is run for it.
+
+    `kept` names what of the inputs of the `step` is kept here, `missing` says why others are not, `locals` are the author's variables at
+    the failing line. `notebook` is the file in flow_modules, None for a `.py`; `cell` the id of the cell that failed, `needs` the numbers and
+    ids of the cells that the flow is made of, which must have run; `text` is the cell to add.
+    """
+
+    run_id: str
+    flow: str
+    step: str
+    kept: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    locals: Mapping[str, str] = field(default_factory=dict)
+    notebook: str | None = None
+    cell: str | None = None
+    needs: tuple[tuple[int, str], ...] = ()
+    text: str = ""
+
+
+def opening_of(home: LocalWorkspace, run: Run) -> Opening:
+    """How to open the replay of the run.
+
+    Raises:
+        FlowValidationError: none of its steps failed.
+    """
+    step = failing_step(home, run)
+    kept = kept_inputs(home.local.replays_dir, run.run_id, home.settings_shown().replay)
+    text = f"%flow replay {run.run_id[:8]}\n{'replay.run()' if kept is None else kept.call}"
+    opening = Opening(run.run_id, run.flow, step.label, text=text)
+    if kept is not None:
+        opening = replace(opening, kept=tuple(kept.kept_names), missing=kept.missing, locals=kept.locals)
+    path = home.layout.flow_modules_dir / f"{run.flow}.ipynb"
+    try:
+        cells, compiled = read_cells(content_of(path), path=path), compile_notebook(path)
+    except (OSError, FlowValidationError):  # a .py, or a notebook that is being worked on
+        return opening
+    taken = {cell.number for cell in compiled.cells if any(statement.taken for statement in cell.statements)}
+    places = () if run.why is None else run.why.data.get("places") or ()
+    numbers = [place["cell"] for place in places if place["notebook"] == path.name]
+    ids = {cell.number: cell.id for cell in cells}
+    needs = tuple((number, ids[number]) for number in sorted(taken & ids.keys()))
+    return replace(opening, notebook=path.name, cell=ids.get(next(iter(numbers), 0)), needs=needs)
+
+
+def failing_step(home: LocalWorkspace, run: Run) -> StepRun:
+    """The step of the run that has failed.
+
+    Raises:
+        FlowValidationError: there is none.
+    """
+    steps = home.ledger().steps(run.run_id)
+    if run.status in ("failed", "killed", "abandoned") and steps and steps[-1].status != "success":
+        return steps[-1]
+    fix = f"name a run that failed: {cli_line('runs', '--status', 'failed')}"
+    what = f"run {run.run_id[:8]} of {run.flow} has no step that failed: it is {run.status}"
+    raise FlowValidationError(what, where=cli_line("replay", run.run_id[:8]), fix=fix)
+
+
+def index_now(flow: Flow, run: Run, label: str, index: int) -> int:
+    """The number of the step of this label, which was number `index`, in the flow as it is now.
+
+    Raises:
+        FlowValidationError: the flow has no such step any more.
+    """
+    if index < len(flow.steps) and flow.steps[index].label == label:
+        return index
+    same = [number for number, step in enumerate(flow.steps) if step.label == label]
+    if len(same) == 1:
+        return same[0]
+    raise FlowValidationError(
+        f"{run.flow} has no step {label!r} any more, which failed in run {run.run_id[:8]}",
+        where=f"flow {run.flow!r}",
+        fix=f"give the step this name again, label={label!r}",
+    )
+
+
+def flow_now(home: LocalWorkspace, name: str) -> Flow:
+    """The flow as this kernel's cells build it where it is their notebook's, else as it is saved.
+
+    Raises:
+        FlowValidationError: there is none, or it is broken.
+    """
+    shell, place = kernel_shell(), current_notebook()
+    if shell is not None and place is not None and place.path.stem == name:
+        build = shell.user_ns.get("build")
+        if place.path.parent == home.layout.flow_modules_dir and callable(build) and isinstance(flow := build(), Flow):
+            return settle_flow(flow, may_be_gone=True)
+    return home.modules().load(find_flow(home, name)).flow
+
+
+def source_of(home: LocalWorkspace, flow: Flow, run: Run) -> Source:
+    """The source that the run ran for, where it lies now.
+
+    Raises:
+        FlowValidationError: it is none of the flow's any more.
+    """
+    trigger = flow.trigger
+    if trigger is None or trigger.source is None or run.source is None:
+        return Source()
+    path = Path(path_mover(home.ledger(), home.layout, [run.source])(run.source))
+    if path == trigger.source:
+        return listed_source(trigger, "")
+    if path.is_relative_to(trigger.source):
+        return listed_source(trigger, portable_text(path.relative_to(trigger.source)))
+    return pick_source(flow, path)
+
+
+def _may_write(step: StepSpec) -> bool:
+    """Whether the code of a step asks the context for a place to write."""
+    return not {"mirror", "database"}.isdisjoint(code_fingerprint(step).mentions)
+
+
+def _copied(current: Any, objects: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The inputs as a step may change them; what is one object stays one, and what cannot be copied is handed on."""
+    done: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        if id(value) not in done:
+            done[id(value)] = value
+            with suppress(CannotCopy):
+                done[id(value)] = copy_of(value).value
+        return done[id(value)]
+
+    return copied(current), {name: copied(value) for name, value in objects.items()}
+
+
+def _other_packages(home: LocalWorkspace, run: Run) -> dict[str, str]:
+    """The packages that are of another version here than where the run was, and Python."""
+    return dict(list(_versions(home, run))[:_MOST_NAMED])
+
+
+def _versions(home: LocalWorkspace, run: Run) -> Iterator[tuple[str, str]]:
+    here = environment()
+    if run.environment is None or run.environment == here.digest:
+        return
+    if run.python is not None and run.python != here.python:
+        yield "Python", f"{here.python} here, {run.python} where it failed"
+    now = dict(line.partition(" ")[::2] for line in here.distributions)
+    for line in home.ledger().environment(run.environment):
+        name, _, version = line.partition(" ")
+        if now.get(name) != version:
+            yield f"package {name}", f"{now.get(name, 'not installed')} here, {version} where it failed"
