@@ -83,7 +83,7 @@ class Replay(Displayable):
     @property
     def call(self) -> str:
         """The line that calls the step's function as the run did, in a cell where `replay` and `context` are this replay's."""
-        return call_of(self.step)
+        return call_of(self.step, has_item=self._kept is not None and self._kept.has_item)
 
     def run(self, **params: Any) -> Any:
         """The last result of the flow, from this step on: by the code as it is now, with the parameters of the run but for those named.
@@ -187,7 +187,11 @@ class Replay(Displayable):
         objects = {name: made[name] for name in made if name != "current" and name in wanted}
         current = made.get("current") if "current" in wanted else None if kept is None else kept.current
         if kept is not None:
-            objects = {name: kept.objects.get(name, objects.get(name)) for name in kept.names if name in kept.objects or name in objects}
+            objects = {
+                name: kept.objects.get(name, objects.get(name))
+                for name in kept.names
+                if name in kept.objects or name in objects
+            }
         if kept is not None and kept.has_item and "item" in missing:
             self.item = self._item_of(current)
             missing_item = self.missing["item"]
@@ -195,11 +199,8 @@ class Replay(Displayable):
         return current, objects
 
     def _item_of(self, current: Any) -> Any:
-        index = None if self._kept is None else self._kept.item_index
-        if index is None:
-            return None
         with suppress(Exception):  # what a map goes through may be used up, or shorter now
-            return tuple(current)[index]
+            return tuple(current)[0 if self._kept is None else self._kept.item_index]
         return None
 
     def _made_again(self, flow: Flow, wanted: Sequence[str]) -> dict[str, Any]:

@@ -176,17 +176,21 @@ class FailedStep:
         def take(name: str, value: Any) -> Any:
             nonlocal left
             why = given.why_not_kept(value)
-            if why is None and any(Path(path).is_relative_to(folder) for path in paths_in(value) for folder in self.written):
+            if why is None and any(
+                Path(path).is_relative_to(folder) for path in paths_in(value) for folder in self.written
+            ):
                 why = "it names a file that the run wrote"
             if why is None and has_arrays and any(_is_frame(part) for part in _frames_in(value)):
                 why = "it may share its memory with an array that could have changed"
-            size = 0 if why else _size_of(value, ids)
+            more = set(ids)
+            size = 0 if why else _size_of(value, more)
             if why is None and size > left:
                 why = f"it is larger than [replay] size = {size_text(most_bytes)} allows"
             if why is not None:
                 missing[name] = why
                 return None
             left -= size
+            ids.update(more)
             return value
 
         item = None
@@ -201,10 +205,10 @@ class FailedStep:
         more = {name: value for name, value in given.metadata.items() if given.why_not_kept(value) is None}
         more.pop("step_outputs", None)
         params = {name: value for name, value in self.params.items() if given.why_not_kept(value) is None}
-        item_index = failed.index if isinstance(failed, ItemFailed) else 0
+        has_item = isinstance(failed, ItemFailed)
         return KeptInputs(
-            *(self.run_id, self.flow, self.step.label, self.index, call_of(self.step)),
-            *(isinstance(failed, ItemFailed), item_index),
+            *(self.run_id, self.flow, self.step.label, self.index, call_of(self.step, has_item=has_item)),
+            *(has_item, failed.index if isinstance(failed, ItemFailed) else 0),
             *(tuple(given.objects), current, item, kept, params, more, missing, locals_of(self.error.__cause__)),
         )
 
@@ -212,8 +216,9 @@ class FailedStep:
         return any(map(holds_arrays, (self.given.current, *self.given.objects.values())))
 
 
-def call_of(step: StepSpec) -> str:
-    """The line that calls the function of a step, in a cell where `replay` is the replay and `context` its context.
+def call_of(step: StepSpec, *, has_item: bool = True) -> str:
+    """The line that calls the function of a step, in a cell where `replay` is the replay and `context` its context; a map needs its
+    failing item for that.
 
     Example:
         >>> from data_engine import Flow
@@ -225,7 +230,7 @@ def call_of(step: StepSpec) -> str:
     fn: Any = step.fn.fn if isinstance(step.fn, Map) else step.fn
     name = getattr(fn, "__name__", "")
     is_named = name.isidentifier() and (isinstance(fn, type) or getattr(fn, "__code__", None) is not None)
-    if not is_named or "__self__" in dir(fn):
+    if not is_named or hasattr(fn, "__self__") or (isinstance(step.fn, Map) and not has_item):
         return "replay.run()"
     if isinstance(step.fn, Map):
         return f"{name}(context, replay.item)" if step.fn.takes_context else f"{name}(replay.item)"
@@ -235,19 +240,21 @@ def call_of(step: StepSpec) -> str:
 def why_no_room(folder: Path, inputs: KeptInputs) -> str | None:
     """Why the inputs cannot be written to the folder, as far as a look tells; None where there is room."""
     size = _size_of((inputs.current, inputs.item, *inputs.objects.values()), set())
-    with suppress(OSError):
-        place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-        if shutil.disk_usage(place).free < size + _RESERVE_BYTES:
-            return "the disk is full"
-    return None
+    try:
+        private.make_folder(folder)
+        is_full = shutil.disk_usage(folder).free < size + _RESERVE_BYTES
+    except OSError as error:
+        return trouble_of(error)
+    return "the disk is full" if is_full else None
 
 
 def keep(folder: Path, inputs: KeptInputs, key: str, settings: ReplaySettings) -> None:
     """Write the inputs to the private folder, whole or not at all; older ones make room. An error costs no more than the inputs."""
     target = folder / f"{inputs.run_id}-{key}{_END}"
     try:
-        private.make_folder(folder)
-        remove_old(folder, settings)
+        remove_old(
+            folder, settings, room_bytes=_size_of((inputs.current, inputs.item, *inputs.objects.values()), set())
+        )
         with atomic_target(target, durable=False, mode=private.FILE) as fresh:
             _write(fresh, inputs)
             if secret.knows_any() and _has_secret(fresh):
@@ -273,16 +280,19 @@ def kept_locals(folder: Path, run_id: str) -> dict[str, str]:
     """The author's variables at the failing line that the run has kept here; none where it has not. No frame is read for it."""
     for file in _files(folder):
         if file.run_id == run_id:
-            with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), zipfile.ZipFile(folder / file.name) as content:
+            with (
+                suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
+                zipfile.ZipFile(folder / file.name) as content,
+            ):
                 return dict(json.loads(content.read("locals")))
     return {}
 
 
-def remove_old(folder: Path, settings: ReplaySettings, *, now_s: float | None = None) -> None:
-    """Remove what is kept too long, what is not among the newest three of its flow, step and error, and the oldest beyond the total."""
-    now_s = time.time() if now_s is None else now_s
+def remove_old(folder: Path, settings: ReplaySettings, *, room_bytes: int = 0) -> None:
+    """Remove what is kept too long, what is not among the newest three of its flow, step and error, and the oldest beyond the total,
+    with room for so many bytes."""
+    now_s, total = time.time(), room_bytes
     counts: dict[str, int] = {}
-    total = 0
     for file in _files(folder):
         counts[file.key] = counts.get(file.key, 0) + 1
         total += file.size_bytes
@@ -474,7 +484,10 @@ def _without_frames(inputs: KeptInputs) -> KeptInputs:
     names = {
         name: None
         for name in inputs.kept_names
-        if any(True for _ in _frames_in({"current": inputs.current, "item": inputs.item}.get(name, inputs.objects.get(name))))
+        if any(
+            True
+            for _ in _frames_in({"current": inputs.current, "item": inputs.item}.get(name, inputs.objects.get(name)))
+        )
     }
     return inputs._replace(
         current=None if "current" in names else inputs.current,

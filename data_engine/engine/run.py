@@ -422,13 +422,18 @@ class _Run:
             return None
         try:
             mirror, step = self.context.mirror, self.flow.steps[index]
-            written = [home.databases, *([] if mirror is None else [mirror.final_root, mirror.places.root(mirror.final_root)])]
+            written = [
+                home.databases,
+                *([] if mirror is None else [mirror.final_root, mirror.places.root(mirror.final_root)]),
+            ]
             failed = FailedStep(self.run_id, self.name, index, step, error, given, self.params, tuple(written))
             inputs = failed.inputs(settings.size_bytes)
             why = why_no_room(home.local.replays_dir, inputs)
             if why is None:
                 return inputs, failed.key
-        except Exception as raised:  # an object of the author's that cannot be looked at: the error of the run is what counts
+        except (
+            Exception
+        ) as raised:  # an object of the author's that cannot be looked at: the error of the run is what counts
             why = message_of(raised)
         self.control.log(f"the inputs of step {error.step_label!r} are not kept for a replay: {why}", "WARNING")
         return None

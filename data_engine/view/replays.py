@@ -44,7 +44,9 @@ def replay_card(replay: Replay) -> Card:
 def opening_card(opening: Opening, run: Run) -> Card:
     """What a run has kept, and how to open it."""
     kept = f"Kept are {first_few(opening.kept, 5)}; all else is made again by the steps before."
-    parts = [Note(Mark(kept if opening.kept else "Nothing of the inputs is kept here: the steps before make them again."))]
+    parts = [
+        Note(Mark(kept if opening.kept else "Nothing of the inputs is kept here: the steps before make them again."))
+    ]
     where = opening.notebook or "a notebook of the workspace"
     fix = f"`{cli_line('lab')}` opens JupyterLab; in a cell of {where}: %flow replay {opening.run_id[:8]}"
     if opening.needs:
