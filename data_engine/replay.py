@@ -37,7 +37,7 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.spec import StepSpec
-from data_engine.formatting import cli_line, duration_text, first_few
+from data_engine.formatting import cli_line, duration_text, first_few, magic_line
 from data_engine.ledger.outputs import path_mover
 from data_engine.model import Run, StepRun, utc_text
 from data_engine.notebook.compile import compile_notebook
@@ -49,7 +49,7 @@ from data_engine.status.deployed_before import find_flow
 from data_engine.workspace.layout import current_notebook, kernel_shell
 
 _MOST_NAMED = 10
-_MADE_AGAIN = "made again by the steps before"
+_MADE_AGAIN, _LOST = "made again by the steps before", "no step before gives it"
 
 
 class Replay(Displayable):
@@ -161,47 +161,34 @@ class Replay(Displayable):
         return context
 
     def _inputs(self, flow: Flow) -> tuple[Any, dict[str, Any]]:
-        """The current object and the saved ones, kept or made again; notes what is missing."""
+        """The current object and the saved ones, kept or made again; notes the item and what is missing."""
         kept, before = self._kept, flow.steps[: self._index]
         saved = list(dict.fromkeys(name for step in before for name in names_saved(step)))
-        missing: dict[str, str] = {}
-        if kept is not None:
-            missing |= kept.missing
-            self.item = kept.item
-        elif before:
-            missing |= dict.fromkeys(["current", *saved], "nothing of this run is kept on this machine")
+        missing = self._not_kept(saved)
         wanted = [name for name in missing if name != "item"]
-        writes = next((step.label for step in before if _may_write(step)), None)
+        is_made_again = bool(before) and (bool(wanted) or any(map(_may_write, before)))
+        changed = self._changed()
+        if is_made_again or not before:
+            self._require_same(flow, changed)
         self._scratch.begin_anew()
-        changed = self._changed(flow)
-        made: dict[str, Any] = {}
-        if before and (wanted or writes is not None):
-            self._require_same(flow, changed)
-            made = self._made_again(flow, wanted)
-        elif not before:
-            self._require_same(flow, changed)
+        made = self._made_again(flow, wanted) if is_made_again else {}
         self._scratch.begin()
-        for name in wanted:
-            missing[name] += f"; {_MADE_AGAIN}" if name in made else "; no step before saves it"
-        self.missing = {**missing, **self.missing, **changed, **_other_packages(self._home, self._run)}
-        objects = {name: made[name] for name in made if name != "current" and name in wanted}
-        current = made.get("current") if "current" in wanted else None if kept is None else kept.current
+        values = {name: made[name] for name in wanted if name in made}
         if kept is not None:
-            objects = {
-                name: kept.objects.get(name, objects.get(name))
-                for name in kept.names
-                if name in kept.objects or name in objects
-            }
-        if kept is not None and kept.has_item and "item" in missing:
-            self.item = self._item_of(current)
-            missing_item = self.missing["item"]
-            self.missing["item"] = f"{missing_item}; {_MADE_AGAIN}" if self.item is not None else missing_item
-        return current, objects
+            values = {"current": kept.current, **kept.objects, **values}
+            self.item = _item_of(values["current"], kept.item_index) if "item" in missing else kept.item
+        there = made.keys() if self.item is None else {*made, "item"}
+        told = {name: f"{why}; {_MADE_AGAIN if name in there else _LOST}" for name, why in missing.items()}
+        self.missing = {**told, **self.missing, **changed, **_other_packages(self._home, self._run)}
+        names = saved if kept is None else kept.names
+        return values.get("current"), {name: values[name] for name in names if name in values}
 
-    def _item_of(self, current: Any) -> Any:
-        with suppress(Exception):  # what a map goes through may be used up, or shorter now
-            return tuple(current)[0 if self._kept is None else self._kept.item_index]
-        return None
+    def _not_kept(self, saved: Sequence[str]) -> dict[str, str]:
+        """The names of the inputs that are not kept, and why."""
+        if self._kept is not None:
+            return dict(self._kept.missing)
+        why = "nothing of this run is kept on this machine"
+        return dict.fromkeys(["current", *saved] if self._index else [], why)
 
     def _made_again(self, flow: Flow, wanted: Sequence[str]) -> dict[str, Any]:
         items = item_executor(self._home, stays_here=True)
@@ -229,7 +216,7 @@ class Replay(Displayable):
 
     # -- what is not as it was --------------------------------------------------------------------------------------------
 
-    def _changed(self, flow: Flow) -> dict[str, str]:
+    def _changed(self) -> dict[str, str]:
         """The files that the run read which are not as they were, and why."""
         inputs = self._run.inputs
         move = path_mover(self._home.ledger(), self._home.layout, [file.path for file in inputs])
@@ -316,7 +303,7 @@ def opening_of(home: LocalWorkspace, run: Run) -> Opening:
     """
     step = failing_step(home, run)
     kept = kept_inputs(home.local.replays_dir, run.run_id, home.settings_shown().replay)
-    text = f"%flow replay {run.run_id[:8]}\n{'replay.run()' if kept is None else kept.call}"
+    text = f"{magic_line('replay', run.run_id[:8])}\n{'replay.run()' if kept is None else kept.call}"
     opening = Opening(run.run_id, run.flow, step.label, text=text)
     if kept is not None:
         opening = replace(opening, kept=tuple(kept.kept_names), missing=kept.missing, locals=kept.locals)
@@ -399,6 +386,13 @@ def source_of(home: LocalWorkspace, flow: Flow, run: Run) -> Source:
 def _may_write(step: StepSpec) -> bool:
     """Whether the code of a step asks the context for a place to write."""
     return not {"mirror", "database"}.isdisjoint(code_fingerprint(step).mentions)
+
+
+def _item_of(current: Any, index: int) -> Any:
+    """The item of this number of what a map goes through, which may be used up, or shorter now: None then."""
+    with suppress(Exception):
+        return tuple(current)[index]
+    return None
 
 
 def _copied(current: Any, objects: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -33,6 +33,7 @@ from data_engine.flow.control import ItemFailed
 from data_engine.flow.spec import Map, StepSpec
 from data_engine.formatting import beginning, plural, size_text
 from data_engine.notebook.locate import author_frame
+from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
 from data_engine.workspace.settings import ReplaySettings
 
@@ -125,7 +126,7 @@ class KeptInputs(NamedTuple):
     run_id: str
     flow: str
     step: str
-    index: int
+    step_index: int
     call: str
     has_item: bool
     item_index: int
@@ -193,7 +194,7 @@ class FailedStep:
             ids.update(more)
             return value
 
-        item = None
+        item: Any = None
         if isinstance(failed, ItemFailed):
             item = failed.item
             if type(given.current) is Batch and failed.index < len(given.current.items):
@@ -207,9 +208,21 @@ class FailedStep:
         params = {name: value for name, value in self.params.items() if given.why_not_kept(value) is None}
         has_item = isinstance(failed, ItemFailed)
         return KeptInputs(
-            *(self.run_id, self.flow, self.step.label, self.index, call_of(self.step, has_item=has_item)),
-            *(has_item, failed.index if isinstance(failed, ItemFailed) else 0),
-            *(tuple(given.objects), current, item, kept, params, more, missing, locals_of(self.error.__cause__)),
+            self.run_id,
+            self.flow,
+            self.step.label,
+            step_index=self.index,
+            call=call_of(self.step, has_item=has_item),
+            has_item=has_item,
+            item_index=failed.index if isinstance(failed, ItemFailed) else 0,
+            names=tuple(given.objects),
+            current=current,
+            item=item,
+            objects=kept,
+            params=params,
+            metadata=more,
+            missing=missing,
+            locals=locals_of(self.error.__cause__),
         )
 
     def _has_arrays(self) -> bool:
@@ -470,7 +483,7 @@ def _read_frame(kind: str, data: bytes) -> Any:
 def _has_secret(path: Path) -> bool:
     """Whether a secret stands anywhere in the file, whose frames are not compressed."""
     rest = ""
-    with open(path, "rb") as stream:
+    with open_to_read(path) as stream:
         while data := stream.read(_PIECE):
             text = rest + data.decode("utf-8", "replace")
             if secret.masked(text) != text:

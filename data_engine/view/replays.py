@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data_engine.formatting import cli_line, first_few
+from data_engine.formatting import cli_line, first_few, magic_line
 from data_engine.marks import Mark
 from data_engine.model import Run
 from data_engine.replay import Opening, Replay, opening_of
@@ -48,7 +48,7 @@ def opening_card(opening: Opening, run: Run) -> Card:
         Note(Mark(kept if opening.kept else "Nothing of the inputs is kept here: the steps before make them again."))
     ]
     where = opening.notebook or "a notebook of the workspace"
-    fix = f"`{cli_line('lab')}` opens JupyterLab; in a cell of {where}: %flow replay {opening.run_id[:8]}"
+    fix = f"`{cli_line('lab')}` opens JupyterLab; in a cell of {where}: {magic_line('replay', opening.run_id[:8])}"
     if opening.needs:
         fix += f", when cells {', '.join(str(number) for number, _ in opening.needs)} have run"
     end = Note(Mark(f"To open it: {fix}"))
