@@ -24,7 +24,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from data_engine import private, secret
-from data_engine.engine.memo.values import FIXED, holds_arrays, paths_in
+from data_engine.engine.memo.values import FIXED, holds_arrays, is_unchanged, paths_in
 from data_engine.errors import FlowExecutionError
 from data_engine.files import atomic_target, trouble_of
 from data_engine.flow.batch import Batch, FileRef
@@ -55,33 +55,60 @@ _PIECE = 4 * 1024**2
 _END = ".replay"
 
 
+class _Noted(NamedTuple):
+    value: Any
+    clone: Any
+    at_step: int
+
+
 class GivenInputs:
-    """The inputs of a step as they are before it: its current object, the saved objects and the run's metadata."""
+    """The inputs of a step as they are before it: its current object, the saved objects and the run's metadata.
 
-    __slots__ = ("_clones", "current", "metadata", "objects")
+    One serves a whole run, and takes what is new at each step: a frame is cloned once.
+    """
 
-    def __init__(self, context: FlowContext) -> None:
-        self._clones: dict[int, Any] = {}  # by the identity of the frame
-        self.current = self._note(context.current)
-        self.objects = {name: self._note(value) for name, value in context.objects.items()}
-        self.metadata = dict(context.metadata)
+    __slots__ = ("_noted", "_step", "current", "metadata", "objects")
 
-    def _note(self, value: Any) -> Any:
-        kind = type(value)
-        if kind is Batch:
-            items = value.items
-            if not items or len(items) > _MOST_FRAMES or not type(items[0]).__module__.startswith("polars."):
-                return value
-            return Batch(tuple(map(self._note, items)))
-        if not kind.__module__.startswith("polars.") or kind.__name__ not in ("DataFrame", "Series"):
-            return value
-        clone = self._clones.get(id(value))
-        if clone is None:
-            clone = self._clones[id(value)] = value.clone()
-        return clone
+    def __init__(self) -> None:
+        self._noted: dict[int, _Noted] = {}  # by the identity of the frame, or of the batch of frames
+        self._step = 0
+        self.current: Any = None
+        self.objects: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
+
+    def note(self, context: FlowContext) -> None:
+        """Take the inputs of the step that is about to begin."""
+        self._step += 1
+        self.current, self.metadata = context.current, context.metadata.copy()
+        self.objects = objects = context.objects.copy()
+        before = self._noted
+        if not objects and type(self.current) in FIXED and not before:
+            return
+        noted: dict[int, _Noted] = {}
+        for value in (self.current, *objects.values()):
+            if (key := id(value)) in before:
+                noted[key] = before[key]
+            elif (is_frame := _CLASSES.get(kind := type(value))) or (is_frame is None and _is_cloned(kind)):
+                clone = _clone(value)
+                if clone is not None:
+                    noted[key] = _Noted(value, clone, self._step)
+        self._noted = noted
+
+    def as_given(self, value: Any) -> Any:
+        """One of these inputs as it was given: a frame's clone."""
+        entry = self._noted.get(id(value))
+        return value if entry is None else entry.clone
+
+    def _is_clone(self, value: Any) -> bool:
+        """Whether the frame is a clone, or in a batch of such, of what nobody has changed before the step."""
+        for entry in self._noted.values():
+            clones = entry.clone.items if type(entry.clone) is Batch else (entry.clone,)
+            if any(value is clone for clone in clones):
+                return entry.at_step == self._step or is_unchanged(entry.value, entry.clone)
+        return False
 
     def why_not_kept(self, value: Any) -> str | None:
-        """Why the value, one of these inputs or in one, is not kept; None where it is as it was given."""
+        """Why the value, one of these inputs `as_given` or in one, is not kept; None where it is as it was given."""
         todo, count = [value], 0
         while todo:
             part = todo.pop()
@@ -107,7 +134,7 @@ class GivenInputs:
         library = kind.__module__.partition(".")[0]
         if kind is secret.Secret:
             return _A_SECRET
-        if any(value is clone for clone in self._clones.values()):
+        if self._is_clone(value):
             dtypes = value.dtypes if hasattr(value, "dtypes") else [value.dtype]
             return "it is a frame of Python objects" if "Object" in repr(dtypes) else None
         if library == "pyarrow" and kind.__name__ in ("Table", "RecordBatch"):
@@ -196,12 +223,11 @@ class FailedStep:
 
         item: Any = None
         if isinstance(failed, ItemFailed):
-            item = failed.item
-            if type(given.current) is Batch and failed.index < len(given.current.items):
-                item = given.current.items[failed.index]
-            item = take("item", item)
-        current = take("current", given.current)
-        objects = {name: take(name, value) for name, value in given.objects.items()}
+            batch = given.as_given(given.current)
+            is_there = type(batch) is Batch and failed.index < len(batch.items)
+            item = take("item", batch.items[failed.index] if is_there else failed.item)
+        current = take("current", given.as_given(given.current))
+        objects = {name: take(name, given.as_given(value)) for name, value in given.objects.items()}
         kept = {name: value for name, value in objects.items() if name not in missing}
         more = {name: value for name, value in given.metadata.items() if given.why_not_kept(value) is None}
         more.pop("step_outputs", None)
@@ -367,6 +393,28 @@ def _shape_text(value: Any) -> str:
     if len(shape) == 2:
         return f", {plural(shape[0], 'row')} × {plural(shape[1], 'column')}"
     return f", {' × '.join(f'{size:,}' for size in shape)}"
+
+
+_CLASSES: dict[type, bool] = {}
+"""Whether values of a class are cloned: asked before each step, so it is looked up once."""
+
+
+def _is_cloned(kind: type) -> bool:
+    """Whether values of this class are cloned: Polars frames, and batches, which may hold some."""
+    is_polars = kind.__module__.startswith("polars.") and kind.__name__ in ("DataFrame", "Series")
+    if not kind.__module__.startswith("data_engine_flows"):  # classes of authors come and go
+        _CLASSES[kind] = kind is Batch or is_polars
+    return kind is Batch or is_polars
+
+
+def _clone(value: Any) -> Any:
+    """A clone of a frame, or of a batch of some frames; None of another batch."""
+    if type(value) is not Batch:
+        return value.clone()
+    items = value.items
+    if not items or len(items) > _MOST_FRAMES or not all(map(_is_frame, items)):
+        return None
+    return Batch(tuple(item.clone() if hasattr(item, "clone") else item for item in items))
 
 
 def _a(name: str) -> str:

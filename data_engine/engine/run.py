@@ -370,12 +370,11 @@ class _Run:
                 pass
             return
         copies = KeptObjects(self.flow.steps)
+        given = self.given = None if self.of.replay is None else GivenInputs()
         for event in run_steps(self.flow, self.context, control=self.control, check=check):
-            if isinstance(event, StepStarted):
-                self.given = None if self.of.replay is None else GivenInputs(self.context)
+            if given is not None and isinstance(event, StepStarted):
+                given.note(self.context)
             elif isinstance(event, StepFinished):
-                if event.status == "success":
-                    self.given = None
                 if guard is not None:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
@@ -384,6 +383,7 @@ class _Run:
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
                     self.control.log(warning, "WARNING")
+        self.given = None
 
     def _refuse_overwriting(self, step: StepSpec) -> None:
         """Return when the step was refused nothing.
