@@ -402,7 +402,7 @@ _CLASSES: dict[type, bool] = {}
 def _is_cloned(kind: type) -> bool:
     """Whether values of this class are cloned: Polars frames, and batches, which may hold some."""
     is_polars = kind.__module__.startswith("polars.") and kind.__name__ in ("DataFrame", "Series")
-    if not kind.__module__.startswith("data_engine_flows"):  # classes of authors come and go
+    if kind is Batch or is_polars or kind.__module__.partition(".")[0] not in ("__main__", "data_engine_flows"):  # those come and go
         _CLASSES[kind] = kind is Batch or is_polars
     return kind is Batch or is_polars
 
