@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,12 @@ from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
 from data_engine.flow.paths import portable_text
 from data_engine.flow.spec import StepSpec
-from data_engine.formatting import cli_line, duration_text, first_few, magic_line
+from data_engine.formatting import cli_line, duration_text, first_few
 from data_engine.ledger.outputs import path_mover
-from data_engine.model import Run, StepRun, utc_text
-from data_engine.notebook.compile import compile_notebook
-from data_engine.notebook.read import read_cells
-from data_engine.platforms.files import content_of
-from data_engine.record import Record, frozen
+from data_engine.model import Run, utc_text
 from data_engine.secret import MASK
 from data_engine.status.deployed_before import find_flow
+from data_engine.status.openings import failing_step
 from data_engine.workspace.layout import current_notebook, kernel_shell
 
 _MOST_NAMED = 10
@@ -272,66 +269,6 @@ def replay(home: LocalWorkspace, run: Run) -> Replay:
     flow = flow_now(home, run.flow)
     kept = kept_inputs(home.local.replays_dir, run.run_id, home.settings_shown().replay)
     return Replay(home, run, index_now(flow, run, step.label, step.index), kept)
-
-
-@frozen
-class Opening(Record):
-    """How to open the replay of a run in its notebook; no code of the author's is run for it.
-
-    `kept` names what of the inputs of the `step` is kept here, `missing` says why others are not, `locals` are the author's variables at
-    the failing line. `notebook` is the file in flow_modules, None for a `.py`; `cell` the id of the cell that failed, `needs` the numbers and
-    ids of the cells that the flow is made of, which must have run; `text` is the cell to add.
-    """
-
-    run_id: str
-    flow: str
-    step: str
-    kept: tuple[str, ...] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
-    locals: Mapping[str, str] = field(default_factory=dict)
-    notebook: str | None = None
-    cell: str | None = None
-    needs: tuple[tuple[int, str], ...] = ()
-    text: str = ""
-
-
-def opening_of(home: LocalWorkspace, run: Run) -> Opening:
-    """How to open the replay of the run.
-
-    Raises:
-        FlowValidationError: none of its steps failed.
-    """
-    step = failing_step(home, run)
-    kept = kept_inputs(home.local.replays_dir, run.run_id, home.settings_shown().replay)
-    text = f"{magic_line('replay', run.run_id[:8])}\n{'replay.run()' if kept is None else kept.call}"
-    opening = Opening(run.run_id, run.flow, step.label, text=text)
-    if kept is not None:
-        opening = replace(opening, kept=tuple(kept.kept_names), missing=kept.missing, locals=kept.locals)
-    path = home.layout.flow_modules_dir / f"{run.flow}.ipynb"
-    try:
-        cells, compiled = read_cells(content_of(path), path=path), compile_notebook(path)
-    except (OSError, FlowValidationError):  # a .py, or a notebook that is being worked on
-        return opening
-    taken = {cell.number for cell in compiled.cells if any(statement.taken for statement in cell.statements)}
-    places = () if run.why is None else run.why.data.get("places") or ()
-    numbers = [place["cell"] for place in places if place["notebook"] == path.name]
-    ids = {cell.number: cell.id for cell in cells}
-    needs = tuple((number, ids[number]) for number in sorted(taken & ids.keys()))
-    return replace(opening, notebook=path.name, cell=ids.get(next(iter(numbers), 0)), needs=needs)
-
-
-def failing_step(home: LocalWorkspace, run: Run) -> StepRun:
-    """The step of the run that has failed.
-
-    Raises:
-        FlowValidationError: there is none.
-    """
-    steps = home.ledger().steps(run.run_id)
-    if run.status in ("failed", "killed", "abandoned") and steps and steps[-1].status != "success":
-        return steps[-1]
-    fix = f"name a run that failed: {cli_line('runs', '--status', 'failed')}"
-    what = f"run {run.run_id[:8]} of {run.flow} has no step that failed: it is {run.status}"
-    raise FlowValidationError(what, where=cli_line("replay", run.run_id[:8]), fix=fix)
 
 
 def index_now(flow: Flow, run: Run, label: str, index: int) -> int:

@@ -315,16 +315,25 @@ def kept_inputs(folder: Path, run_id: str, settings: ReplaySettings) -> KeptInpu
     return None
 
 
-def kept_locals(folder: Path, run_id: str) -> dict[str, str]:
-    """The author's variables at the failing line that the run has kept here; none where it has not. No frame is read for it."""
+class KeptFacts(NamedTuple):
+    """What a run has kept, without the values: the line that calls the step, the names of what is kept, why the others are not, and
+    the author's variables at the failing line."""
+
+    call: str = "replay.run()"
+    kept: tuple[str, ...] = ()
+    missing: Mapping[str, str] = {}
+    locals: Mapping[str, str] = {}
+
+
+def kept_facts(folder: Path, run_id: str) -> KeptFacts:
+    """What the run has kept here; empty where that is nothing. No frame is read for it, and nothing unpacked."""
     for file in _files(folder):
         if file.run_id == run_id:
-            with (
-                suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
-                zipfile.ZipFile(folder / file.name) as content,
-            ):
-                return dict(json.loads(content.read("locals")))
-    return {}
+            with suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+                with zipfile.ZipFile(folder / file.name) as content:
+                    call, kept, missing, texts = json.loads(content.read("facts"))
+                return KeptFacts(call, tuple(kept), missing, texts)
+    return KeptFacts()
 
 
 def remove_old(folder: Path, settings: ReplaySettings, *, room_bytes: int = 0) -> None:
@@ -402,7 +411,9 @@ _CLASSES: dict[type, bool] = {}
 def _is_cloned(kind: type) -> bool:
     """Whether values of this class are cloned: Polars frames, and batches, which may hold some."""
     is_polars = kind.__module__.startswith("polars.") and kind.__name__ in ("DataFrame", "Series")
-    if kind is Batch or is_polars or kind.__module__.partition(".")[0] not in ("__main__", "data_engine_flows"):  # those come and go
+    if (
+        kind is Batch or is_polars or kind.__module__.partition(".")[0] not in ("__main__", "data_engine_flows")
+    ):  # those come and go
         _CLASSES[kind] = kind is Batch or is_polars
     return kind is Batch or is_polars
 
@@ -465,7 +476,8 @@ def _write(path: Path, inputs: KeptInputs) -> None:
         content = io.BytesIO()
         _Pickler(content, file).dump(tuple(inputs))
         file.writestr("inputs", content.getvalue())
-        file.writestr("locals", json.dumps(dict(inputs.locals)))
+        facts = KeptFacts(inputs.call, tuple(inputs.kept_names), dict(inputs.missing), dict(inputs.locals))
+        file.writestr("facts", json.dumps(facts))
 
 
 def _read(path: Path) -> KeptInputs:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from data_engine.formatting import cli_line, first_few, magic_line
 from data_engine.marks import Mark
 from data_engine.model import Run
-from data_engine.replay import Opening, Replay, opening_of
+from data_engine.status.openings import Opening, opening_of
 from data_engine.view.card import Card, Cell, Code, Column, Lines, Note, Part, table
 from data_engine.view.runs import VARIABLES, RunId
 from data_engine.view.verb import Answer, Place
+
+if TYPE_CHECKING:
+    from data_engine.replay import Replay
 
 _MOST = 100
 

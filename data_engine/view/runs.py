@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from data_engine.display_hook import Listing
-from data_engine.engine.kept_inputs import kept_locals
+from data_engine.engine.kept_inputs import kept_facts
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line, day_time, duration_text, local_time, plural
 from data_engine.ledger.logs import warned_text
@@ -164,14 +164,14 @@ def log(
         raise FlowValidationError("there is no run yet", where=cli_line("log"), fix=fix)
     (run,) = with_slot_zones(ws.home, found)
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
-    texts = kept_locals(ws.home.local.replays_dir, run.run_id) if run.status == "failed" else {}
+    texts = kept_facts(ws.home.local.replays_dir, run.run_id).locals if run.status == "failed" else {}
     return Answer(
         lambda: run_card(run, steps, lines, texts),
         lambda: {
             "run": runs_as_json(ws.home.ledger(), [run])[0],
             "steps": [step.as_dict() for step in steps],
             "log": [line.as_dict() for line in lines],
-            **({"locals": texts} if texts else {}),
+            **({"locals": dict(texts)} if texts else {}),
         },
         value=lines,
     )

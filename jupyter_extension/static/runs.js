@@ -4,6 +4,7 @@ import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
 import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
+import { openReplay, replayPart } from "./replay.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -127,6 +128,8 @@ function runDetails(app, run, open) {
       icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint de-rows", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
     error ? h("div", { class: "de-log", key: "whole", role: "region", "aria-label": "Whole error", tabindex: "0" }, h("pre", { class: "de-pre" }, error)) : null,
+    localsPart(open.details),
+    replayPart(app, run, open),
     comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));
@@ -180,6 +183,12 @@ async function compareRuns(app, other, runId) {
 }
 
 /** @param {RunDetails} details */
+function localsPart({ locals }) {
+  const texts = Object.entries(locals || {}).map(([name, text]) => `${name} = ${text}`);
+  return texts.length ? h("details", { class: "de-fold", key: "locals" }, h("summary", null, h("div", { class: "de-grow" }, "variables at the failing line")), h("pre", { class: "de-pre" }, texts.join("\n"))) : null;
+}
+
+/** @param {RunDetails} details */
 function runLog({ lines, left_out: leftOut }) {
   return h("div", { class: "de-log", role: "log", "aria-label": "Run log", tabindex: "0" },
     leftOut ? h("div", { class: "de-faint" }, `${leftOut.toLocaleString()} earlier lines are left out`) : null,
@@ -201,6 +210,7 @@ function runButtons(app, run, details) {
   const save = () => saveFile(`${flow}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(details)]);
   return h("div", { class: "de-line de-wrap" },
     source ? button(app, `again ${run.run_id}`, "Run this file again", app.view.flows[flow].buttons.run, () => runFlow(app, flow, source), { small: true }) : null,
+    run.mark.tone === "bad" && error ? button(app, `replay ${run.run_id}`, "Open with its data", app.jupyter.noPreview, () => openReplay(app, run.run_id), { small: true }) : null,
     source ? button(app, `preview ${run.run_id}`, "Preview this file", app.jupyter.noPreview, () => app.jupyter.preview(source), { small: true }) : null,
     button(app, `save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", save, { small: true }));
 }
