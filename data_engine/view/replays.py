@@ -40,7 +40,7 @@ def replay(place: Place, run_id: RunId) -> Answer:
 def replay_card(replay: Replay) -> Card:
     """An open replay: the error, what was made again or is otherwise here, and how to go on."""
     facts: tuple[Cell, ...] = (Code(replay.run_id[:8], replay.run_id), Mark("failed", "bad", "cross"))
-    note = Note(Mark(f"`{replay.call}` calls the step as the run did; `replay.run()` goes on to the end, in scratch."))
+    note = Note(Mark(f"{replay.call} calls the step as the run did; replay.run() goes on to the end, in scratch."))
     parts = _parts(replay.error, replay.missing, replay.locals)
     return Card(f"{replay.flow_name}: step {replay.step.label}", facts, (*parts, note))
 

@@ -36,7 +36,18 @@ export function replayPart(app, run, open) {
   return h("div", { class: "de-line de-wrap", key: "replay", role: "group", "aria-label": "Replay" },
     h("span", { class: "de-faint" }, needsText(opening)),
     ids.length ? button(app, `needs ${run.run_id}`, "Run them", null, () => app.jupyter.runCells(opening, ids), { small: true }) : null,
-    button(app, `mended ${run.run_id}`, "Deploy and retry", app.view.flows[opening.flow]?.buttons.deploy || null, () => deployAndRetry(app, opening), { small: true }));
+    button(app, `mended ${run.run_id}`, "Deploy and retry", whyNotDeployed(app, opening.flow), () => deployAndRetry(app, opening), { small: true }));
+}
+
+/**
+ * Why there is nothing to deploy; edits that are not saved are saved first.
+ *
+ * @param {Panel} app
+ * @param {string} flow
+ */
+export function whyNotDeployed(app, flow) {
+  const row = app.view.flows[flow];
+  return !row || app.jupyter.unsaved(flow, true).length ? null : row.buttons.deploy;
 }
 
 /**

@@ -4,7 +4,7 @@ import { run as runFlow, saveFile } from "./actions.js";
 import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, plural, shortClock, since } from "./format.js";
 import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
-import { openReplay, replayPart } from "./replay.js";
+import { openReplay, replayPart, whyNotDeployed } from "./replay.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -53,7 +53,7 @@ export function runsTable(app, details) {
   const isOpen = (/** @type {RunView} */ run) => (open && open.id === run.run_id ? open : null);
   const runs = details.runs.filter((run) => isOpen(run) || ((!onlyFailed || run.mark.tone === "bad")
     && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.began_by} ${run.params} ${run.run_id}`, runSearch)));
-  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run), app.columns], () => runRow(app, run, isOpen(run))));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run), app.columns, isOpen(run)?.opening && whyNotDeployed(app, details.name)], () => runRow(app, run, isOpen(run))));
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
