@@ -1,6 +1,6 @@
 // A failed run, opened with its data: a cell in its notebook, the cells that must have run, and the deploy that takes it away.
 
-import { agreeOn } from "./actions.js";
+import { agreeOn, run } from "./actions.js";
 import { h } from "./dom.js";
 import { button } from "./pieces.js";
 
@@ -20,23 +20,23 @@ export async function openReplay(app, runId) {
     return;
   }
   if (!(await app.jupyter.addReplay(result)) || app.isGone) return;
-  const { run } = app.state;
-  if (run && run.id === runId) app.set({ run: { ...run, opening: result } });
+  const { run: open } = app.state;
+  if (open && open.id === runId) app.set({ run: { ...open, opening: result } });
 }
 
 /**
  * @param {Panel} app
- * @param {RunView} run
+ * @param {RunView} failed
  * @param {OpenRun} open
  */
-export function replayPart(app, run, open) {
+export function replayPart(app, failed, open) {
   const { opening } = open;
   if (!opening) return null;
   const ids = opening.needs.map(([, id]) => id);
   return h("div", { class: "de-line de-wrap", key: "replay", role: "group", "aria-label": "Replay" },
     h("span", { class: "de-faint" }, needsText(opening)),
-    ids.length ? button(app, `needs ${run.run_id}`, "Run them", null, () => app.jupyter.runCells(opening, ids), { small: true }) : null,
-    button(app, `mended ${run.run_id}`, "Deploy and retry", whyNotDeployed(app, opening.flow), () => deployAndRetry(app, opening), { small: true }));
+    ids.length ? button(app, `needs ${failed.run_id}`, "Run them", null, () => app.jupyter.runCells(opening, ids), { small: true }) : null,
+    button(app, `mended ${failed.run_id}`, "Deploy and retry", whyNotDeployed(app, opening.flow), () => deployAndRetry(app, opening, failed.source), { small: true }));
 }
 
 /**
@@ -63,12 +63,14 @@ export function needsText({ needs }) {
 }
 
 /**
- * Takes the added cell away, saves the notebook, deploys its flow, and tries again what is held.
+ * Takes the added cell away, saves the notebook, deploys its flow, and tries again what is held; where nothing can be, as of a flow that
+ * runs by hand only, the failed source is run.
  *
  * @param {Panel} app
  * @param {Opening} opening
+ * @param {string | null} source
  */
-async function deployAndRetry(app, opening) {
+async function deployAndRetry(app, opening, source) {
   const { flow, notebook } = opening;
   await app.jupyter.endReplay(opening);
   if (notebook && !(await app.jupyter.save([notebook]))) {
@@ -78,7 +80,7 @@ async function deployAndRetry(app, opening) {
   await app.jupyter.compare(flow);
   await agreeOn(app, { name: flow }, async (args) => {
     const found = await app.act("deploy", args);
-    if (found && !found.question && !found.is_bad) await app.act("retry", { flow });
+    if (found && !found.question && !found.is_bad) await (app.view.flows[flow]?.buttons.retry ? run(app, flow, source) : app.act("retry", { flow }));
     return found;
   });
 }
