@@ -20,8 +20,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInK
 from data_engine.formatting import cells_text, first_few
 from data_engine.model import KernelComparison, utc_text
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.read import REPLAY
-from data_engine.notebook.read import read_cells
+from data_engine.notebook.read import REPLAY, read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES, ran_otherwise
 from data_engine.proof.compare import compare, names_of

@@ -192,6 +192,8 @@ def run_card(
         parts.append(Lines(tuple(run.error.splitlines())))
     if variables:
         parts.append(Lines(tuple(f"{name} = {text}" for name, text in variables.items()), VARIABLES))
+    if run.status == "failed" and any(step.status == "failed" for step in steps):
+        parts.append(Note(Mark(f"`{cli_line('replay', run.run_id[:8])}` opens it with its data.")))
     if steps:
         parts.append(_steps_table(steps, has_errors=not run.error))
     if others := [line for line in lines if line.message != run.error]:
