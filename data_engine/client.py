@@ -925,7 +925,7 @@ class Workspace:
         Example:
             >>> import tempfile
             >>> ws = Workspace.create(tempfile.mkdtemp())
-            >>> code = "from data_engine import Flow\ndef halve(context): return 1 / context.params['by']\ndef build(): return Flow('Demo').step(halve)"
+            >>> code = "from data_engine import Flow\\ndef halve(context): return 1 / context.params['by']\\ndef build(): return Flow('Demo').step(halve)"
             >>> _ = (ws.layout.flow_modules_dir / "halves.py").write_text(code)
             >>> _ = ws.load_flow("halves").run_once(params={"by": 0}, on_error="continue")
             >>> replay = ws.replay(ws.runs("halves")[0].run_id)

@@ -191,7 +191,7 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
         at_utc,
         bad.good_utc,
         places_of(why, was=run.flow, now=name),
-        run.run_id if why is not None and why.kind == "code_raised" else None,
+        run.run_id if run.why is not None and run.why.kind == "code_raised" else None,
     )
 
 
