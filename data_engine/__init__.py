@@ -7,6 +7,7 @@ The floors of the package; imports only point down:
     7  importing.py         bringing a workspace from the older system
     7  view/                what people see and type: verbs with their answers, nouns as cards; the view of the panel
     7  client.py  verbs.py  runs.py  discovery.py  kernel_imports.py   Workspace: the Python face; what a flow can do; runs in the caller's process
+    7  replay.py             the failing step of a run, with what it was given
     6  daemon/                the background process: its control channel, its workers
     5  status/                the state of a workspace: one record, filled from facts once, and what explains it
     5  commands/              what is asked of a workspace's owner: a value for each verb

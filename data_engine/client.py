@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from data_engine.plan.golden import GoldenResult
     from data_engine.plan.plan import Plan
     from data_engine.planning.backfill import Reprocess
+    from data_engine.replay import Replay
     from data_engine.status.explain import Explanation
     from data_engine.status.lineage import Lineage
     from data_engine.status.record import WorkspaceStatus
@@ -912,6 +913,30 @@ class Workspace:
             [('Make Sales', 'success', 3), ('Add Up', 'success', 2)]
         """
         return Listing(self.home.ledger().steps(self.run_record(run_id).run_id))
+
+    def replay(self, run_id: str) -> Replay:
+        """The failing step of a run with what it was given: its `context`, of a map the failing `item`, and `run()` to go on from there.
+
+        What the run has kept on this machine is taken, all else is made again by the steps before; `missing` says which, and why. The
+        code is that of this kernel's cells where the flow is their notebook's, else as it is saved. Mirror and databases are scratch.
+
+        Raises:
+            FlowValidationError: there is no such run, none of its steps failed, the flow has lost the step, or the version of the
+                source that it read is gone, and something must be made again from it.
+
+        Example:
+            >>> import tempfile
+            >>> ws = Workspace.create(tempfile.mkdtemp())
+            >>> code = "from data_engine import Flow\\ndef halve(context): return 1 / context.params['by']\\ndef build(): return Flow('Demo').step(halve)"
+            >>> _ = (ws.layout.flow_modules_dir / "halves.py").write_text(code)
+            >>> _ = ws.load_flow("halves").run_once(params={"by": 0}, on_error="continue")
+            >>> replay = ws.replay(ws.runs("halves")[0].run_id)
+            >>> replay.step.label, replay.context.params["by"], replay.run(by=2)
+            ('Halve', 0, 0.5)
+        """
+        from data_engine.replay import replay
+
+        return replay(self.home, self.run_record(run_id))
 
     def compare(self, run_a: str, run_b: str) -> Comparison:
         """What differs from one run to another, the most important first: code by cell, params, inputs, environment, rows, durations.

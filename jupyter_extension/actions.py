@@ -27,6 +27,7 @@ from data_engine.notebook.module_sets import file_facts
 from data_engine.platforms.names import real_path, with_home
 from data_engine.record import as_json, frozen
 from data_engine.status.lineage import Lineage
+from data_engine.status.openings import opening_of
 from data_engine.version import __version__
 from data_engine.view.feed import ViewSender, from_child
 from data_engine.view.lineage import ROOM, lineage_svg
@@ -294,7 +295,7 @@ _LOOK: Fields = {
     "part": Field("{name, offset}", _holds(name=ANY_TEXT, offset=COUNT)).optional,
 }
 _LOOKS = frozenset(
-    "flow files plan run_details compare trends rejected today lineage debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
+    "flow files plan run_details replay compare trends rejected today lineage debug inspect outputs settings clear_debug workspaces save_settings use provision".split()
 )
 
 
@@ -430,6 +431,7 @@ _IN_WORKSPACE: dict[str, tuple[Callable[..., Any], Fields]] = {
         {"flow": TEXT, "search": ANY_TEXT.or_else(""), "group": ANY_TEXT.or_else(""), "limit": COUNT.or_else(300)},
     ),
     "run_details": (run_details, {"run_id": TEXT}),
+    "replay": (lambda ws, run_id: opening_of(ws.home, ws.run_record(run_id)), {"run_id": TEXT}),
     "trends": (lambda ws, flow: trends_view(ws.trends(flow)), {"flow": TEXT}),
     "today": (_today, {}),
     "lineage": (_lineage, {"x": ANY_TEXT.or_else(""), "width": COUNT.or_else(ROOM)}),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.client import Workspace
+from data_engine.engine.kept_inputs import kept_facts
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
 from data_engine.flow.expectation import Expectation, expectation_text
@@ -196,6 +197,7 @@ def run_details(ws: Workspace, run_id: str) -> dict[str, Any]:
         "reports": [page.path for page in run.reports],
         "flow": run.flow,
         "error": run.error,
+        "locals": kept_facts(ws.home.local.replays_dir, run.run_id).locals if run.status == "failed" else {},
         "facts": facts_of(run, _slot_zone(ws, run)),
         "steps": [_step(step, ws.root) for step in ws.steps(run.run_id)],
         "lines": [

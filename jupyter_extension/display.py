@@ -195,6 +195,7 @@ _KINDS = {
     "data_engine.model.Backfill": _Kind("backfills.backfill_card", has_hints=True),
     "data_engine.status.run_comparison.Comparison": _Kind("runs.comparison_card"),
     "data_engine.status.lineage.Lineage": _Kind("lineage.lineage_card"),
+    "data_engine.replay.Replay": _Kind("replays.replay_card", has_hints=True),
     "data_engine.status.run_comparison.Trends": _Kind("trends.trends_card"),
 }
 """By the name of the class: a class whose module is not imported has no values."""

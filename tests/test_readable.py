@@ -17,7 +17,7 @@ WORST = 20
 
 LONGEST = 800
 """Lines of one file."""
-HARD = {"data_engine/client.py": 1_466}
+HARD = {"data_engine/client.py": 1_490}
 """Files whose docstrings are a page of the documentation, with the lines they may have."""
 
 

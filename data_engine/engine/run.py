@@ -22,6 +22,7 @@ from data_engine.engine.candidates import Source, is_unchanged, same_name, same_
 from data_engine.engine.capture import captured
 from data_engine.engine.feed_schemas import PassFrames, RunFrames
 from data_engine.engine.items.threads import IN_ITEM, ON_NODE, Threads
+from data_engine.engine.kept_inputs import FailedStep, GivenInputs, KeptInputs, keep, why_no_room
 from data_engine.engine.kept_tables import TargetHeldError, keeping_of, source_of_rows
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.memo.values import copy_of
@@ -68,6 +69,7 @@ from data_engine.model import (
     RunStarted,
     SeenSource,
     StepFinished,
+    StepStarted,
     utc_text,
 )
 from data_engine.notebook.catalog import no_steps
@@ -122,6 +124,8 @@ class RunPass:
         self.in_kernel = kernel_shell() is not None
         self.lead_of = lead_of if flow.trigger is None else lru_cache(16)(lead_of)  # a manual pass is one run
         self.quarantine = None if home is None else quarantine_of(home.layout.root, flow)
+        is_here = settings is not None and settings.replay.keep_s > 0 and not os.environ.get(ON_NODE)
+        self.replay = settings.replay if is_here and settings is not None else None
 
     @cached_property
     def captured(self) -> list[tuple[Namespace, str]]:
@@ -258,6 +262,7 @@ class _Run:
         self.control.feed = self.frames
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
+        self.given: GivenInputs | None = None
         self.quarantine = None
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
@@ -282,7 +287,7 @@ class _Run:
             is_there=is_there,
         )
         if about is not None and about.scheduled_for is not None:
-            self.context.scheduled_for = _in_zone_of(flow, about.scheduled_for, home)
+            self.context.scheduled_for = in_zone_of(flow, about.scheduled_for, home)
 
     def _may_work(self) -> None:
         self.of.may_work()
@@ -379,8 +384,11 @@ class _Run:
                 pass
             return
         copies = KeptObjects(self.flow.steps)
+        given = self.given = None if self.of.replay is None else GivenInputs()
         for event in run_steps(self.flow, self.context, control=self.control, check=check):
-            if isinstance(event, StepFinished):
+            if given is not None and isinstance(event, StepStarted):
+                given.note(self.context)
+            elif isinstance(event, StepFinished):
                 if guard is not None:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
@@ -391,6 +399,7 @@ class _Run:
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
                     self.control.log(warning, "WARNING")
+        self.given = None
 
     def _refuse_overwriting(self, step: StepSpec) -> None:
         """Return when the step was refused nothing.
@@ -416,8 +425,40 @@ class _Run:
             self.control.log(message_of(error), "ERROR")
         if self.keeping is not None and self.keeping.written:
             self.control.log(_written_text(self.keeping), "WARNING")
+        inputs = self._inputs_to_keep(error)
         self._finish(status, why, message_of(error))
+        if inputs is not None:
+            self._keep_inputs(*inputs)
         return error
+
+    def _inputs_to_keep(self, error: BaseException) -> tuple[KeptInputs, str] | None:
+        """What is kept for a replay of the step that failed, and under which key; None where nothing can be."""
+        given, settings, home, index = self.given, self.of.replay, self.of.home, self.control.index
+        if given is None or settings is None or home is None or not isinstance(error, FlowExecutionError):
+            return None
+        try:
+            mirror, step = self.context.mirror, self.flow.steps[index]
+            written = [
+                home.databases,
+                *([] if mirror is None else [mirror.final_root, mirror.places.root(mirror.final_root)]),
+            ]
+            failed = FailedStep(self.run_id, self.name, index, step, error, given, self.params, tuple(written))
+            inputs = failed.inputs(settings.size_bytes)
+            why = why_no_room(home.local.replays_dir, inputs)
+            if why is None:
+                return inputs, failed.key
+        except (
+            Exception
+        ) as raised:  # an object of the author's that cannot be looked at: the error of the run is what counts
+            why = message_of(raised)
+        self.control.log(f"the inputs of step {error.step_label!r} are not kept for a replay: {why}", "WARNING")
+        return None
+
+    def _keep_inputs(self, inputs: KeptInputs, key: str) -> None:
+        settings, home = self.of.replay, self.of.home
+        assert settings is not None
+        assert home is not None
+        keep(home.local.replays_dir, inputs, key, settings)
 
     def succeed(self) -> None:
         """Report its success, with the warnings."""
@@ -504,7 +545,7 @@ def _written_text(run: Keeping) -> str:
     )
 
 
-def _in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:
+def in_zone_of(flow: Flow, slot_utc: str, home: LocalWorkspace | None) -> datetime:
     """The slot as its schedule says it: in the flow's zone."""
     name = flow.trigger.tz if isinstance(flow.trigger, Schedule) else None
     zone = zone_of(name or (None if home is None else home.settings().timezone))

@@ -100,6 +100,12 @@ def place_of(error: BaseException) -> CodeLine | None:
     return _place(*frames[-1]) if frames else None
 
 
+def author_frame(error: BaseException | None) -> FrameType | None:
+    """The innermost frame of an author's code in the error's traceback, with its variables; None where there is none."""
+    frames = () if error is None else traceback.walk_tb(error.__traceback__)
+    return next((frame for frame, _ in reversed(list(frames)) if _is_author(frame)), None)
+
+
 def led_to(frames: Sequence[tuple[str, int]]) -> tuple[str, int] | None:
     """The author's frame that led into a helper, among these (file name and line, the innermost last): the innermost one in another
     notebook cell, else in a module beside it. None where none led there.

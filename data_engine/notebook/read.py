@@ -13,12 +13,14 @@ from data_engine.record import frozen
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPEN_AND_SAVE = "open the file in JupyterLab and save it again, or restore an earlier version"
+REPLAY = "replay"
+"""The tag of a cell that opens a replay: it is no part of the flow, and is neither read nor counted."""
 _CONFLICT = re.compile(r"^(<{7}|>{7})( .*)?\r?$", re.MULTILINE)
 
 
 @frozen
 class NotebookCell:
-    """One code cell. `number` counts the notebook's code cells from 1; line ends in `text` are `\\n`.
+    """One code cell. `number` counts the notebook's code cells from 1, without those that open a replay; line ends in `text` are `\\n`.
 
     `id` is the file's own cell id; a cell without one (nbformat before 4.5) is called `cell-<number>`.
     """
@@ -76,8 +78,9 @@ def read_notebook(data: bytes, *, path: Path) -> tuple[tuple[NotebookCell, ...],
                 )
             continue
         number = len(cells) + 1
-        cell_id, metadata = entry.get("id"), entry.get("metadata")
-        tags = metadata.get("tags") if isinstance(metadata, dict) else None
+        cell_id, tags = entry.get("id"), _tags_of(entry)
+        if REPLAY in tags:
+            continue
         if not isinstance(cell_id, str) or not _CELL_ID.fullmatch(cell_id) or cell_id in ids:
             cell_id = f"cell-{number}"
             while cell_id in ids:
@@ -89,11 +92,17 @@ def read_notebook(data: bytes, *, path: Path) -> tuple[tuple[NotebookCell, ...],
                 number=number,
                 id=cell_id,
                 text=_text(entry.get("source"), number, path),
-                tags=frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset(),
+                tags=tags,
                 execution_count=count if isinstance(count, int) and not isinstance(count, bool) else None,
             )
         )
     return tuple(cells), tuple(texts)
+
+
+def _tags_of(entry: dict[str, Any]) -> frozenset[str]:
+    metadata = entry.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
 
 
 def _parse_json(data: bytes, path: Path) -> dict[str, Any]:

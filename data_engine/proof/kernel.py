@@ -20,7 +20,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, NotAsInK
 from data_engine.formatting import cells_text, first_few
 from data_engine.model import KernelComparison, utc_text
 from data_engine.notebook.artifacts import load_artifact
-from data_engine.notebook.read import read_cells
+from data_engine.notebook.read import REPLAY, read_cells
 from data_engine.platforms.files import content_of
 from data_engine.proof.cells import CHANGES, ran_otherwise
 from data_engine.proof.compare import compare, names_of
@@ -226,6 +226,7 @@ def run_and_compare(home: LocalWorkspace, path: Path) -> Verdict:
             fix="there is nothing to compare",
         )
     notebook: Any = nbformat.reads(content_of(path).decode("utf-8"), as_version=4)  # type: ignore[no-untyped-call]
+    notebook.cells = [cell for cell in notebook.cells if REPLAY not in cell.metadata.get("tags", ())]
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext data_engine"))  # type: ignore[no-untyped-call]
     notebook.cells.append(nbformat.v4.new_code_cell(_COMPARE.format(str(home.layout.root), str(path))))  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(

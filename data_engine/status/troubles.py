@@ -29,7 +29,8 @@ _HOLDING = ("failed", "abandoned")
 
 @frozen
 class TroubleLine(Record):
-    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was last seen, `cells` are its links.
+    """A trouble in a line. `id` is the same for the same trouble, `at_utc` when it was last seen, `cells` are its links, `run_id` the
+    run whose step failed, where one did.
 
     `good_utc` is the last good run, where known: a message before that was about another trouble.
     """
@@ -40,6 +41,7 @@ class TroubleLine(Record):
     at_utc: str
     good_utc: str | None = None
     cells: tuple[Mapping[str, Any], ...] = ()
+    run_id: str | None = None
 
 
 @frozen
@@ -189,6 +191,7 @@ def _line_of(bad: Failure, name: str) -> TroubleLine:
         at_utc,
         bad.good_utc,
         places_of(why, was=run.flow, now=name),
+        run.run_id if run.why is not None and run.why.kind == "code_raised" else None,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import quote
 
 from data_engine.display_hook import Listing
+from data_engine.engine.kept_inputs import kept_facts
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import cli_line, day_time, duration_text, local_time, plural
 from data_engine.ledger.logs import warned_text
@@ -56,6 +57,8 @@ MOST_RUNS = 20
 """How many runs are listed without `--limit`."""
 _MOST_LINES = 100
 """Lines of a log that a cell shows."""
+
+VARIABLES = "variables at the failing line"
 
 RunStatus: TypeAlias = Literal["started", "success", "failed", "stopped", "killed", "abandoned"]
 RunId = Annotated[str, Subject("RUN", "The run's id, or its first characters.", "run")]
@@ -164,19 +167,23 @@ def log(
         raise FlowValidationError("there is no run yet", where=cli_line("log"), fix=fix)
     (run,) = with_slot_zones(ws.home, found)
     steps, lines = ws.steps(run.run_id), ws.log(run.run_id)
+    texts = kept_facts(ws.home.local.replays_dir, run.run_id).locals if run.status == "failed" else {}
     return Answer(
-        lambda: run_card(run, steps, lines),
+        lambda: run_card(run, steps, lines, texts),
         lambda: {
             "run": runs_as_json(ws.home.ledger(), [run])[0],
             "steps": [step.as_dict() for step in steps],
             "log": [line.as_dict() for line in lines],
+            **({"locals": dict(texts)} if texts else {}),
         },
         value=lines,
     )
 
 
-def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> Card:
-    """One run: how it ended, its facts, its steps, and what it printed and logged."""
+def run_card(
+    run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry], variables: Mapping[str, str] | None = None
+) -> Card:
+    """One run: how it ended, its facts, its steps, what it printed and logged, and the author's variables at the line that failed."""
     state = ", ".join(filter(None, [f"started {started(run)}", duration_text(run.elapsed_s)]))
     cause = f"{run.status} ({run.cause})" if run.cause else run.status
     mark = mark_of(run.status)
@@ -187,6 +194,10 @@ def run_card(run: Run, steps: Sequence[StepRun], lines: Sequence[LogEntry]) -> C
     parts: list[Part] = [Pairs((*facts_of(run, run.tz), *pages))]
     if run.error:
         parts.append(Lines(tuple(run.error.splitlines())))
+    if variables:
+        parts.append(Lines(tuple(f"{name} = {text}" for name, text in variables.items()), VARIABLES))
+    if run.status == "failed" and any(step.status == "failed" for step in steps):
+        parts.append(Note(Mark(f"`{cli_line('replay', run.run_id[:8])}` opens it with its data.")))
     if steps:
         parts.append(_steps_table(steps, has_errors=not run.error))
     if others := [line for line in lines if line.message != run.error]:

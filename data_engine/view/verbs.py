@@ -119,6 +119,11 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "view.runs:compare",
             "Show what differs between two runs.",
         ),
+        "replay": Verb(
+            "view.replays:replay",
+            "Open the failing step of a run with what it was given.",
+            'Workspace.current().replay("1a2b3c4d")',
+        ),
         "lineage": Verb("view.lineage:lineage", "Show what feeds what.", 'Workspace.current().lineage("claims")'),
         "rejected": Verb(
             "view.outputs:rejected",

@@ -123,6 +123,11 @@ class LocalLayout:
         return self.ledger_override or self.runtime_dir / "runtime_ledger.sqlite"
 
     @cached_property
+    def replays_dir(self) -> Path:
+        """What failed runs keep of the inputs of their failing step."""
+        return self.ledger_path.parent / "replays"
+
+    @cached_property
     def locks_dir(self) -> Path:
         return self.runtime_dir / "locks"
 
@@ -172,7 +177,8 @@ class LocalLayout:
             places += [self.runtime_dir, self.compiled_flow_modules_dir]
         if self.ledger_override is not None:
             path = self.ledger_override
-            places += [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")), path.parent / "runners"]
+            places += [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+            places += [path.parent / "runners", self.replays_dir]
         return tuple(places)
 
 

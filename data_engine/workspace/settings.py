@@ -6,7 +6,7 @@
     [retry] retries, delay
     [limits] run_timeout           [history] retention_days                [lease] heartbeat, stale_after, takeover
     [daemon] idle_exit, keep_awake [preview] cache, copy_limit
-    [alerts] to, on, digest        [databases] storage_version
+    [alerts] to, on, digest        [databases] storage_version             [replay] keep, size, total
 
 Durations are texts such as "30s" (`data_engine.duration`), sizes such as "1GiB".
 """
@@ -72,6 +72,11 @@ DEFAULT_SETTINGS_TEXT = """\
 # [preview]
 # cache = "1GiB"                  # what previews keep in memory, and as much of read copies of databases on this machine
 # copy_limit = "1GiB"             # what a preview may copy of outputs and databases, and a read copy have, where the drive cannot clone
+
+# [replay]
+# keep = "14d"                    # how long a failed run keeps the inputs of its failing step on this machine; "0s": it keeps nothing
+# size = "500MiB"                 # what one run keeps at most
+# total = "2GiB"                  # what all runs of this machine keep at most; the oldest go first
 
 # [databases]
 # storage_version = "v1.5.0"      # the format of databases that runs make: the oldest DuckDB of a workstation that opens them
@@ -261,6 +266,13 @@ class PreviewSettings:
 
 
 @frozen
+class ReplaySettings:
+    keep_s: float = _setting(14 * 86_400.0, _duration(allow_zero=True))
+    size_bytes: int = _setting(500 * 1024**2, parse_size)
+    total_bytes: int = _setting(2 * 1024**3, parse_size)
+
+
+@frozen
 class DatabaseSettings:
     storage_version: str = _setting(OLDEST, _duckdb_version)
 
@@ -291,6 +303,7 @@ class WorkspaceSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     preview: PreviewSettings = field(default_factory=PreviewSettings)
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
     databases: DatabaseSettings = field(default_factory=DatabaseSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     warnings: tuple[str, ...] = ()
@@ -299,7 +312,7 @@ class WorkspaceSettings:
 _SECTIONS: Mapping[str, Callable[..., Any]] = {
     part.name: part.default_factory for part in fields(WorkspaceSettings) if part.default_factory is not MISSING
 }
-_NOT_OF_RUNS = ("deploy", "retry", "history", "lease", "daemon", "preview", "alerts")
+_NOT_OF_RUNS = ("deploy", "retry", "history", "lease", "daemon", "preview", "replay", "alerts")
 _LEAST_HEARTBEAT_S = 0.1
 _LONGEST_STALE_AFTER_S = 86_400.0
 """A machine whose newest generation says more is not believed: the same as in the lease's protocol."""

@@ -1,7 +1,7 @@
 // What only JupyterLab and Notebook 7 can do, such as opening a notebook: they listen for these events on the document. Elsewhere
 // the panel says what to do instead.
 
-/** @import { CellPlace } from "./types" */
+/** @import { CellPlace, Opening } from "./types" */
 /** @import { Panel } from "./panel.js" */
 
 /**
@@ -72,6 +72,48 @@ export class Jupyter {
   /** @param {string} source */
   preview(source) {
     this.tell("insert", { path: this.flowPath(), code: previewCode(source) }, "The cell was copied: paste it into the flow's notebook.");
+  }
+
+  /**
+   * Adds the cell of a replay below the one that failed; whether it is there.
+   *
+   * @param {Opening} opening
+   */
+  async addReplay(opening) {
+    const detail = { ...this.replayed(opening), added: /** @type {Promise<boolean> | null} */ (null) };
+    document.dispatchEvent(new CustomEvent("data-engine:replay", { detail }));
+    if (detail.added) return detail.added;
+    if (navigator.clipboard) navigator.clipboard.writeText(opening.text).catch(() => {});
+    this.app.say({ result: `The cell was copied: paste it into ${opening.notebook || "the flow's notebook"}.` });
+    return false;
+  }
+
+  /**
+   * Runs these cells of the replay's notebook, in order.
+   *
+   * @param {Opening} opening
+   * @param {string[]} ids
+   */
+  async runCells(opening, ids) {
+    const detail = { ...this.replayed(opening), ids, running: /** @type {Promise<unknown> | null} */ (null) };
+    document.dispatchEvent(new CustomEvent("data-engine:replay-run", { detail }));
+    await detail.running;
+  }
+
+  /**
+   * Takes the cell of a replay away.
+   *
+   * @param {Opening} opening
+   */
+  async endReplay(opening) {
+    const detail = { ...this.replayed(opening), ending: /** @type {Promise<unknown> | null} */ (null) };
+    document.dispatchEvent(new CustomEvent("data-engine:replay-end", { detail }));
+    await detail.ending;
+  }
+
+  /** @param {Opening} opening */
+  replayed({ notebook, cell, text }) {
+    return { path: notebook && this.modulesFolder() + notebook, cell, text, root: this.app.view.workspace_root };
   }
 
   /** @param {string} code */

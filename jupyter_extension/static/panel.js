@@ -334,6 +334,7 @@ export function mount(root, transport, options = {}) {
 }
 
 export { serverBase, serverFor, ServerTransport };
+export { openReplay } from "./replay.js";
 export { cellOf, inTrouble, isRecent, MOST_AT_ONCE, toTell } from "./bell.js";
 
 /** What anywidget calls. */

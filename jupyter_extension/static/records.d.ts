@@ -161,6 +161,7 @@ export interface TroubleLine {
   at_utc: string;
   good_utc: string | null;
   cells: CellPlace[];
+  run_id: string | null;
 }
 
 export interface Backfill {

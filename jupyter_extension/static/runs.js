@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, nameOf, plural, shortClock, since } from "./format.js";
 import { inspect } from "./sheet.js";
 import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
+import { openReplay, replayPart, whyNotDeployed } from "./replay.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -53,7 +54,7 @@ export function runsTable(app, details) {
   const isOpen = (/** @type {RunView} */ run) => (open && open.id === run.run_id ? open : null);
   const runs = details.runs.filter((run) => isOpen(run) || ((!onlyFailed || run.mark.tone === "bad")
     && matches(`${run.mark.word} ${run.source || ""} ${run.error || ""} ${run.cause || ""} ${run.began_by} ${run.params} ${run.run_id}`, runSearch)));
-  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run), app.columns], () => runRow(app, run, isOpen(run))));
+  const rows = runs.map((run) => app.memo.get(`run ${run.run_id}`, [run.mark.word, run.elapsed_s, run.from_the_future, isOpen(run), app.columns, isOpen(run)?.opening && whyNotDeployed(app, details.name)], () => runRow(app, run, isOpen(run))));
   const failed = String(details.runs.filter((run) => run.mark.tone === "bad").length);
   return h("div", { class: "de-runs" },
     details.runs.length > FEW_RUNS ? h("div", { class: "de-line", key: "find runs" },
@@ -129,6 +130,8 @@ function runDetails(app, run, open) {
       icon(step.mark), h("span", { class: "de-grow" }, step.label), step.rows ? h("span", { class: "de-faint de-rows", title: "rows in and out" }, rowsText(step.rows)) : null,
       h("span", { class: "de-word" }, step.mark.word), h("span", { class: "de-time" }, duration(step.elapsed_s))))) : null,
     error ? h("div", { class: "de-log", key: "whole", role: "region", "aria-label": "Whole error", tabindex: "0" }, h("pre", { class: "de-pre" }, error)) : null,
+    localsPart(open.details),
+    replayPart(app, run, open),
     comparePart(app, run, open),
     runLog(open.details),
     runButtons(app, run, open.details));
@@ -182,6 +185,12 @@ async function compareRuns(app, other, runId) {
 }
 
 /** @param {RunDetails} details */
+function localsPart({ locals }) {
+  const texts = Object.entries(locals || {}).map(([name, text]) => `${name} = ${text}`);
+  return texts.length ? h("details", { class: "de-fold", key: "locals" }, h("summary", null, h("div", { class: "de-grow" }, "variables at the failing line")), h("pre", { class: "de-pre" }, texts.join("\n"))) : null;
+}
+
+/** @param {RunDetails} details */
 function runLog({ lines, left_out: leftOut }) {
   return h("div", { class: "de-log", role: "log", "aria-label": "Run log", tabindex: "0" },
     leftOut ? h("div", { class: "de-faint" }, `${leftOut.toLocaleString()} earlier lines are left out`) : null,
@@ -203,6 +212,7 @@ function runButtons(app, run, details) {
   const save = () => saveFile(`${flow}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(details)]);
   return h("div", { class: "de-line de-wrap" },
     source ? button(app, `again ${run.run_id}`, "Run this file again", app.view.flows[flow].buttons.run, () => runFlow(app, flow, source), { small: true }) : null,
+    run.mark.tone === "bad" && error ? button(app, `replay ${run.run_id}`, "Open with its data", app.jupyter.noPreview, () => openReplay(app, run.run_id), { small: true }) : null,
     source ? button(app, `preview ${run.run_id}`, "Preview this file", app.jupyter.noPreview, () => app.jupyter.preview(source), { small: true }) : null,
     button(app, `save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", save, { small: true }));
 }

@@ -94,9 +94,26 @@ export interface RunDetails {
   facts: [string, string][];
   flow: string;
   error: string | null;
+  /** the author's variables at the failing line, as short texts */
+  locals: Record<string, string>;
   steps: StepView[];
   lines: LogLine[];
   left_out: number;
+}
+
+/** How a replay is opened in its notebook (status/openings.py). */
+export interface Opening {
+  run_id: string;
+  flow: string;
+  step: string;
+  kept: string[];
+  missing: Record<string, string>;
+  locals: Record<string, string>;
+  notebook: string | null;
+  cell: string | null;
+  /** numbers and ids of the cells that must have run */
+  needs: [number, string][];
+  text: string;
 }
 
 // -- answers to what the panel asks (actions.py)
@@ -275,6 +292,8 @@ export interface OpenRun {
   said?: string | null;
   other?: string;
   differences?: Child;
+  /** its replay, once a cell for it was added */
+  opening?: Opening;
 }
 
 /** What the panel says of the last action. */

@@ -26,6 +26,7 @@ ASKED = {
     "runs": "claims",
     "log": "RUN",
     "compare": "RUN RUN",
+    "replay": "FAILED",
     "explain": "claims",
     "preview": "claims",
     "profile": "one --flow claims",
@@ -79,14 +80,18 @@ def asked(
         "claims",
         "import polars as pl\nfrom data_engine import Flow\n\ndef build():\n"
         "    flow = Flow(group='C').step(lambda context: pl.DataFrame({'a': [1]}), save_as='one')\n"
-        "    return flow.step(lambda context: [1])",
+        "    return flow.step(lambda context: [1] if not context.params else 1 / 0)",
     )
     monkeypatch.chdir(ws.root)
 
     def ask(one: Callable[[str, list[str]], Any]) -> dict[str, Any]:
         answers = {}
         for name, typed in ASKED.items():
-            words = [Workspace(ws.root).runs()[0].run_id if word == "RUN" else word for word in typed.split()]
+            if name == "replay":
+                Workspace(ws.root).load_flow("claims").run_once(params={"fail": True}, on_error="continue")
+            words = [
+                Workspace(ws.root).runs()[0].run_id if word in ("RUN", "FAILED") else word for word in typed.split()
+            ]
             if name == "restore":
                 notebook.unlink()
             answers[name] = one(name, words)

@@ -111,7 +111,7 @@ class TestReading:
         read = parse_settings(uncommented, where="x")
 
         assert read.warnings == ()
-        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 25
+        assert sum(len(v) if isinstance(v, dict) else 1 for v in tomllib.loads(uncommented).values()) == 28
         examples: dict[str, Any] = {
             "timezone": None,
             "executor": ExecutorSettings(),

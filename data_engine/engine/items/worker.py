@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -35,6 +35,7 @@ from data_engine.engine.items.travel import (
     unpack,
     unpack_error,
 )
+from data_engine.engine.kept_inputs import ITEM_LOCALS, locals_of
 from data_engine.engine.kept_tables import KeptSoFar, rows_of_item
 from data_engine.flow.control import StepControl
 from data_engine.model import Event
@@ -135,6 +136,8 @@ class _Worker:
                 pack(result, "the result", folder=self._folder, root=self._root, with_secrets=self._with_secrets),
             )
         except BaseException as error:
+            with suppress(Exception):  # an object of the author's that cannot be looked at
+                setattr(error, ITEM_LOCALS, locals_of(error))
             answer = ("failed", pack_error(error, root=self._root))
         self._is_in_item = False
         for text in self._texts:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import sha256
@@ -143,13 +143,7 @@ class PreviewRunner:
         flow_place = self.place(0)[:4]
         in_order = self.fresh or self.cache.needs_order(flow_place)
         fresh = self.fresh
-        with (
-            closing(self.interceptors),
-            guarding(self.guard),
-            captured(self.control, prints=False),
-            not_logged(),
-            bound(read_from, (lambda path: path) if self.scratch is None else self.scratch.file_to_read),
-        ):
+        with self._watching():
             while True:
                 self.control.reports.clear()
                 try:
@@ -159,6 +153,45 @@ class PreviewRunner:
                 else:
                     self.cache.set_order(flow_place, needed=self.needs_order)
                     return objects
+
+    def run_from(self, first: int, current: Any, objects: Mapping[str, Any]) -> Any:
+        """The last result of the steps from number `first` (from 0) on, which are given these; nothing is reused, and nothing kept.
+
+        Raises: as `run_steps`.
+        """
+        traces: Traces = {}
+        context = watched(self.context)
+        attributes = attributes_of(context)
+        attributes.update(current=current, objects=dict(objects))
+        if self.scratch is not None:
+            attributes["places"] = self.scratch
+            if context.mirror is not None:
+                attributes["mirror"] = replace(context.mirror, places=self.scratch)
+        with self._watching():
+            for spec in self.flow.steps[first:]:
+                code, before = code_fingerprint(spec, traces), None
+                if isinstance(self.guard, PreviewGuard):
+                    before = Before(self.guard, first_sources(self.source.path, self.source.root), code.alive)
+                log = AccessLog(value_digest, scratch=self.scratch, ours=self.ours)
+                only = watched_step(spec, code.captured, context, self.interceptors, log, before)
+                for event in run_steps(replace(self.flow, steps=(only,)), context, control=self.control):
+                    self.sink(event)
+                if isinstance(value := attributes["current"], SplitRows):
+                    attributes["current"] = value.good
+                    attributes["objects"] |= _split(value, spec)
+        return attributes["current"]
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Inside, what the steps read is seen, and what they would change beside scratch is held back."""
+        with (
+            closing(self.interceptors),
+            guarding(self.guard),
+            captured(self.control, prints=False),
+            not_logged(),
+            bound(read_from, (lambda path: path) if self.scratch is None else self.scratch.file_to_read),
+        ):
+            yield
 
     def _emit(self, event: Event) -> None:
         """Pass an event on; the warnings of the step that runs are left in `warned`."""
@@ -395,9 +428,7 @@ class _Attempt:
         self.values[index] = value
         if isinstance(value, SplitRows):
             attributes["current"] = value.good
-            attributes["objects"] |= {
-                name: SplitRows.pick(value, name, _rejected(step.spec)) for name in names_saved(step.spec)
-            }
+            attributes["objects"] |= _split(value, step.spec)
         missed = unseen or log.unseen
         again = impure or (None if missed is None else f"depends on something that cannot be tracked: {missed}")
         entry = self._entry(step.name, why, value, log, literals)
@@ -548,6 +579,11 @@ def _name(step: StepSpec) -> str:
 def _rejected(step: StepSpec) -> str | None:
     """The name of a check's rejected rows."""
     return step.fn.rejected if isinstance(step.fn, Check) else None
+
+
+def _split(value: SplitRows, step: StepSpec) -> dict[str, Any]:
+    """The objects that a check gives."""
+    return {name: SplitRows.pick(value, name, _rejected(step)) for name in names_saved(step)}
 
 
 def _out_key(key: bytes, entry: CacheEntry, value: Any, *, is_collect: bool) -> bytes:

@@ -35,7 +35,8 @@ TIMES_AND_NUMBERS = frozenset(
     | {datetime.timezone, ZoneInfo}
 )
 _PATHS = {pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath, FileRef}
-_SINGLE: frozenset[type] = PLAIN | TIMES_AND_NUMBERS | _PATHS | {re.Pattern}
+FIXED: frozenset[type] = PLAIN | TIMES_AND_NUMBERS | _PATHS | {re.Pattern}
+"""The classes whose values cannot change, and hold no others."""
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, OrderedDict, Batch)
 _ARROW = frozenset({"Table", "RecordBatch", "ChunkedArray", "Schema", "DataType", "Field"})
 _LAZY = frozenset({"LazyFrame", "Expr", "LazyGroupBy", "DuckDBPyRelation"})
@@ -88,9 +89,9 @@ class _Copy:
 
     def copy(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _SINGLE or isinstance(value, enum.Enum):
+        if kind in FIXED or isinstance(value, enum.Enum):
             self._weigh(sys.getsizeof(value))
-            if kind not in _SINGLE:
+            if kind not in FIXED:
                 self.classes.add(kind)
             return value
         twin = self._done.get(id(value))
@@ -199,7 +200,7 @@ def is_unchanged(now: Any, before: Any) -> bool:
     kind = type(now)
     if kind is not type(before):
         return False
-    if kind in _SINGLE:
+    if kind in FIXED:
         return repr(now) == repr(before) if kind in (float, complex) else bool(now == before)
     if kind in (set, frozenset, bytearray):
         return bool(now == before)
@@ -220,7 +221,7 @@ def is_unchanged(now: Any, before: Any) -> bool:
 
 def mutable_ids(value: Any) -> set[int]:
     """The identities of everything in `value` that could be changed in place, to see whether two values share any."""
-    return {id(item) for item in _each(value) if type(item) not in _SINGLE and not _is_fixed(type(item))}
+    return {id(item) for item in _each(value) if type(item) not in FIXED and not _is_fixed(type(item))}
 
 
 def is_lazy(value: Any) -> bool:

@@ -20,7 +20,7 @@ export class Bell {
    * @param {Notifications | undefined} notifications
    * @param {Widget} side what has the side bar's icon
    * @param {string} place where the server extension answers
-   * @param {{ open: (place: FilePlace) => unknown, show: (root: string, flow: string | null) => unknown }} lead where a notification leads
+   * @param {{ open: (place: FilePlace) => unknown, show: (root: string, flow: string | null) => unknown, replay: (root: string, flow: string, runId: string) => unknown }} lead where a notification leads
    */
   constructor(app, notifications, side, place, lead) {
     this.app = app;
@@ -87,8 +87,10 @@ export class Bell {
   tell(module, id, told, view, isLoud) {
     const cell = module.cellOf(told, view);
     const toCell = cell && { label: "Open cell", caption: `Open ${cell.name}`, displayType: "accent", callback: () => this.lead.open(cell) };
+    const { run_id: runId } = told;
+    const toData = runId && cell && { label: "Open with its data", caption: "Open the failing step with what it was given", displayType: "default", callback: () => this.lead.replay(view.workspace_root, told.flow, runId) };
     const toFlow = { label: "Show flow", caption: `Show ${told.flow} in the Data Engine panel`, displayType: "default", callback: () => this.lead.show(view.workspace_root, told.flow) };
-    this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, toCell ? [toCell, toFlow] : [toFlow]);
+    this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, [toCell, toData, toFlow].filter((one) => Boolean(one)));
   }
 
   /**

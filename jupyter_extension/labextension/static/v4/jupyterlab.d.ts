@@ -26,7 +26,7 @@ export interface WidgetClass {
 
 export interface Cell {
   node: HTMLElement;
-  model: { type: string };
+  model: { type: string; id: string; sharedModel: { getMetadata(key: string): unknown } };
   ready: Promise<void>;
   editor: Editor | null;
 }
@@ -44,6 +44,14 @@ export interface FilePlace {
   cell?: number | null;
   line?: number | null;
   root?: string | null;
+}
+
+/** A replay: the notebook (null: a `.py`), the id of the cell that failed, and the text of the cell to add. */
+export interface ReplayPlace {
+  path: string | null;
+  root: string;
+  cell: string | null;
+  text: string;
 }
 
 export interface SharedCell {
@@ -78,7 +86,8 @@ export interface DocumentWidget extends Widget {
   content: {
     widgets?: Cell[];
     activeCellIndex: number;
-    model: { cells: { length: number }; sharedModel: { insertCell(at: number, cell: object): void } } | null;
+    model: { cells: { length: number }; sharedModel: { insertCell(at: number, cell: object): void; deleteCell(at: number): void } } | null;
+    deselectAll(): void;
     rendermime: { createRenderer(mime: string): Renderer };
     scrollToCell(cell: Cell, align: string): Promise<void>;
   };

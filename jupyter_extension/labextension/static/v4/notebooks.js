@@ -36,6 +36,14 @@ export class Notebooks {
       detail.added = this.insert(detail.path, detail.code);
       return detail.added;
     });
+    /** @type {(kind: string, name: string, act: (detail: any) => Promise<unknown>) => void} */
+    const hears = (kind, name, act) => document.addEventListener(`data-engine:${kind}`, (event) => {
+      const { detail } = /** @type {CustomEvent} */ (event);
+      detail[name] = act(detail).catch((error) => this.showError("The notebook cannot be changed", String(error.message || error)));
+    });
+    hears("replay", "added", (detail) => this.addReplay(detail));
+    hears("replay-run", "running", (detail) => this.runCells(detail));
+    hears("replay-end", "ending", (detail) => this.endReplay(detail));
     document.addEventListener("data-engine:save", (event) => {
       const { detail } = /** @type {CustomEvent} */ (event);
       detail.saving = detail.paths
@@ -166,6 +174,78 @@ export class Notebooks {
   }
 
   /**
+   * Adds the cell of a replay below the one that failed, in place of an earlier one, and puts the cursor there; whether it is there.
+   *
+   * @param {import("./jupyterlab").ReplayPlace} place
+   */
+  async addReplay({ path, root, cell, text }) {
+    const widget = await this.notebookAt(path, root);
+    if (!widget) {
+      await this.showError(path ? "That notebook is in another tab" : "The flow is no notebook", `Paste this into a cell:\n\n${text}`);
+      return false;
+    }
+    takeAway(widget);
+    const { content } = widget;
+    if (!content.model) return false;
+    const failed = (content.widgets || []).findIndex((one) => one.model.id === cell);
+    const at = failed < 0 ? content.model.cells.length : failed + 1;
+    content.model.sharedModel.insertCell(at, { cell_type: "code", source: text, metadata: { tags: [REPLAY] } });
+    content.activeCellIndex = at;
+    const added = (content.widgets || [])[at];
+    await content.scrollToCell(added, "center").catch(() => {});
+    this.app.shell.activateById(widget.id);
+    await added.ready;
+    if (added.editor) added.editor.focus();
+    return true;
+  }
+
+  /**
+   * Runs these cells, in order, up to one that fails; then the keys go to the cell of the replay.
+   *
+   * @param {import("./jupyterlab").ReplayPlace & { ids: string[] }} place
+   */
+  async runCells({ path, root, ids }) {
+    const widget = await this.notebookAt(path, root);
+    if (!widget) return;
+    this.app.shell.activateById(widget.id);
+    const { content } = widget, cells = content.widgets || [];
+    for (const id of ids) {
+      const at = cells.findIndex((one) => one.model.id === id);
+      if (at < 0) continue;
+      content.deselectAll();
+      content.activeCellIndex = at;
+      if (await this.app.commands.execute("notebook:run-cell") === false) return;
+    }
+    const replay = cells.findIndex(isReplay);
+    if (replay < 0) return;
+    content.activeCellIndex = replay;
+    await content.scrollToCell(cells[replay], "center").catch(() => {});
+  }
+
+  /** @param {import("./jupyterlab").ReplayPlace} place */
+  async endReplay({ path, root }) {
+    const widget = await this.notebookAt(path, root);
+    if (widget) takeAway(widget);
+  }
+
+  /**
+   * The widget of a notebook, ready, which is opened for it; null where it is none of this page.
+   *
+   * @param {string | null} path
+   * @param {string} root
+   */
+  async notebookAt(path, root) {
+    if (!path) return null;
+    const { served, links } = await hello(root);
+    const inside = jupyterPath(path, served, links);
+    const widget = inside === null ? null : await this.widgetOf(inside);
+    if (!widget || !widget.content || !widget.content.model) return null;
+    await widget.context.ready;
+    await widget.revealed;
+    return widget;
+  }
+
+  /**
    * The file's widget on this page; null where it opens in a tab of its own, as in Notebook 7.
    *
    * @param {string} inside
@@ -203,13 +283,40 @@ async function hello(root) {
   return { served, links, lab };
 }
 
+/** The tag of a cell that opens a replay: it is no part of the flow. */
+const REPLAY = "replay";
+
+/** @param {import("./jupyterlab").Cell} cell */
+function isReplay(cell) {
+  return tagsOf(cell.model.sharedModel).includes(REPLAY);
+}
+
+/**
+ * @param {{ getMetadata(key: string): unknown }} cell
+ * @returns {unknown[]}
+ */
+function tagsOf(cell) {
+  const tags = cell.getMetadata("tags");
+  return Array.isArray(tags) ? tags : [];
+}
+
+/**
+ * Takes the cells of replays out of a notebook.
+ *
+ * @param {DocumentWidget} widget
+ */
+function takeAway({ content }) {
+  const cells = content.widgets || [];
+  for (let at = cells.length - 1; at >= 0; at -= 1) if (isReplay(cells[at]) && content.model) content.model.sharedModel.deleteCell(at);
+}
+
 /**
  * What of a notebook's cells a flow is made of, as a text to compare; "" of another document.
  *
  * @param {DocumentWidget["context"]} context
  */
 function cellsOf({ model: { sharedModel } }) {
-  return sharedModel && sharedModel.cells ? JSON.stringify(sharedModel.cells.map((one) => [one.cell_type, one.getSource(), one.getMetadata("tags")])) : "";
+  return sharedModel && sharedModel.cells ? JSON.stringify(sharedModel.cells.filter((one) => !tagsOf(one).includes(REPLAY)).map((one) => [one.cell_type, one.getSource(), one.getMetadata("tags")])) : "";
 }
 
 /**
@@ -223,7 +330,7 @@ async function reveal(widget, cell, line) {
   await widget.revealed;
   const { content } = widget;
   const cells = content.widgets || [];
-  const found = cells.filter((one) => one.model.type === "code")[cell - 1];
+  const found = cells.filter((one) => one.model.type === "code" && !isReplay(one))[cell - 1];
   if (!found) return;
   content.activeCellIndex = cells.indexOf(found);
   await content.scrollToCell(found, "center").catch(() => {});

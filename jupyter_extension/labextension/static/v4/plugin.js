@@ -86,6 +86,7 @@ function activate(app, services, Widget, icon, showError, notifications) {
   const bell = new Bell(app, notifications, side.widget, base(), {
     open: (place) => notebooks.open(place).catch((error) => showError("The file cannot be opened", String(error.message || error))),
     show: (root, flow) => side.showFlow(root, flow),
+    replay: (root, flow, runId) => side.replay(root, flow, runId),
   });
   side.show(services.restorer);
   notebooks.listen();
@@ -169,6 +170,21 @@ class SidePanel {
     panel.switchTo(root);
     panel.select(flow);
     panel.set(flow === null ? { tab: "flows", filter: "failing", search: "" } : { tab: "flows" });
+  }
+
+  /**
+   * Opens a failed run with its data, in the panel and in its notebook.
+   *
+   * @param {string} root
+   * @param {string} flow
+   * @param {string} runId
+   */
+  async replay(root, flow, runId) {
+    await this.showFlow(root, flow);
+    const panel = await this.panel();
+    if (!panel) return;
+    panel.openRun(runId);
+    await (await loadPanel()).openReplay(panel, runId);
   }
 
   /** The panel; null where the server extension does not answer, which its place then says. */
