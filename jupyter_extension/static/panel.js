@@ -19,8 +19,7 @@ import { followWorkspaces } from "./workspaces.js";
 
 /** @import { Answer, FlowDetails, MountOptions, PanelView, State, Transport, WidgetModel } from "./types" */
 
-const SAID_MS = 6000, OFFERED_MS = 60000;
-const DETAIL_EVERY_MS = 300, RUN_EVERY_MS = 1000;
+const SAID_MS = 6000, OFFERED_MS = 60000, DETAIL_EVERY_MS = 300, RUN_EVERY_MS = 1000;
 const MORE_RUNS = 200, WIDTHS = [720, 1200]; // px from which there are two columns, and three
 
 export class Panel {

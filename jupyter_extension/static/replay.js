@@ -78,7 +78,7 @@ async function deployAndRetry(app, opening, source) {
     return;
   }
   await app.jupyter.compare(flow);
-  await agreeOn(app, { name: flow }, async (args) => {
+  await agreeOn(app, /** @type {{ name: string, agreed?: string[] }} */ ({ name: flow }), async (args) => {
     const found = await app.act("deploy", args);
     if (found && !found.question && !found.is_bad) await (app.view.flows[flow]?.buttons.retry ? run(app, flow, source) : app.act("retry", { flow }));
     return found;

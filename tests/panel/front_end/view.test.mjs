@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { h, Memo } from "../../../jupyter_extension/static/dom.js";
-import { moreHeld } from "../../../jupyter_extension/static/flow_details.js";
+import { moreHeld } from "../../../jupyter_extension/static/flow_notes.js";
 import { questionOf, whyNone } from "../../../jupyter_extension/static/chosen.js";
 import { FILTERS, secondText, shownFlows, stateText } from "../../../jupyter_extension/static/flows.js";
 import { besidePath } from "../../../jupyter_extension/static/jupyter.js";

@@ -90,7 +90,7 @@ export class Bell {
     const { run_id: runId } = told;
     const toData = runId && cell && { label: "Open with its data", caption: "Open the failing step with what it was given", displayType: "default", callback: () => this.lead.replay(view.workspace_root, told.flow, runId) };
     const toFlow = { label: "Show flow", caption: `Show ${told.flow} in the Data Engine panel`, displayType: "default", callback: () => this.lead.show(view.workspace_root, told.flow) };
-    this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, [toCell, toData, toFlow].filter((one) => Boolean(one)));
+    this.notify(id, told.text, told.kind === "failed" ? "error" : "warning", isLoud, [toCell, toData, toFlow].flatMap((one) => one || []));
   }
 
   /**
