@@ -366,7 +366,9 @@ def test_lineage_shows_what_its_text_says(run_guide: Any) -> None:
     for name in ("declared", "map", "who", "hit"):
         assert 'class="de-lineage"' in cells[name].outputs[-1]["data"]["text/html"]
     assert "carrier_summary" in cells["map"].outputs[-1]["data"]["text/html"]
-    who = "daily_flights writes output/daily_flights/ in cell 5\ncarrier_summary reads output/daily_flights/ in cell 2\n"
+    who = (
+        "daily_flights writes output/daily_flights/ in cell 5\ncarrier_summary reads output/daily_flights/ in cell 2\n"
+    )
     assert who in _printed(cells["who"])
     assert "'output/delay_report/'" in _printed(cells["hit"])
     assert _printed(cells["facts"]) == "daily_flights cell 4 True\n"
