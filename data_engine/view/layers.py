@@ -15,6 +15,9 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
 Edge: TypeAlias = tuple[str, str]
+Stacks: TypeAlias = list[list[Hashable]]
+Near: TypeAlias = tuple[dict[Hashable, list[Hashable]], dict[Hashable, list[Hashable]]]
+"""The neighbours of each box and knee: on its left, and on its right."""
 
 HIGH, FLAT, PAD = 44.0, 28.0, 10.0
 """The height of a box in columns and in stairs, and the border of the picture."""
@@ -63,43 +66,31 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
     boxes, lines, y = dict[str, Box](), dict[Edge, str](), PAD if len(ahead) == len(links) else PAD + _BACK
     again: list[tuple[str, Box]] = []
     if columns is None:
-        rows, ends = _stairs(ahead, order, rank, places)
-        breaks = [row for row in range(len(rows)) if not any(first < row <= last for first, last in ends.values())]
-        beside = max(1, int(room // _LEAST_STAIRS))
-        starts = sorted({min(breaks, key=lambda row: abs(row - len(rows) * at / beside)) for at in range(beside)})
-        inside = (room - 2 * PAD - (len(starts) - 1) * _GAP_PART) / len(starts)
-        step = min(_STAIR, (inside - _LEAST_FLAT) / max(rank.values()))
-        placed = list[Box]()
-        for row, (name, at, is_again) in enumerate(rows):
-            flight = bisect_right(starts, row) - 1
-            x, low = PAD + flight * (inside + _GAP_PART), y + FLAT / 2 + (row - starts[flight]) * _ROW
-            placed.append(Box(x + at * step, low, min(widths[name], inside - at * step)))
-            if is_again:
-                again.append((name, placed[row]))
-            else:
-                boxes[name] = placed[row]
-        for edge, (first, last) in ends.items():
-            x, low = placed[first].x + step / 2, placed[last].y
-            lines[edge] = f"M{x:g} {placed[first].y + FLAT / 2:g}V{low - 6:g}q0 6 6 6H{placed[last].x:g}"
-        y = max(box.y for box in placed) + FLAT / 2 + _GAP_PART
-    else:
-        for part in _parts(joined, links):
-            inside = {name: at for name, at in order.items() if name in part}
-            y = _columns(boxes, lines, [edge for edge in ahead if edge[0] in part], inside, rank, columns, y)
+        y = _flights(boxes, lines, again, _stairs(ahead, order, rank, places), widths, room, y)
+    for part in () if columns is None else _parts(joined, links):
+        own = {name: at for name, at in order.items() if name in part}
+        y = _columns(boxes, lines, [edge for edge in ahead if edge[0] in part], own, rank, columns or [], y)
     half = (FLAT if columns is None else HIGH) / 2
-    for a, b in [edge for edge in links if edge not in lines]:  # back, in a circle: over both
-        one, other = boxes[a], boxes[b]
-        x1, x2, top = one.x + one.wide / 2, other.x + other.wide / 2, min(one.y, other.y) - half - _BACK
-        lines[a, b] = f"M{x1:g} {one.y - half:g}C{x1:g} {top:g} {x2:g} {top:g} {x2:g} {other.y - half:g}"
-    loose = [name for name in widths if name not in joined]
-    wide = min(max((widths[name] for name in loose), default=0.0), room - 2 * PAD)
-    across = max(1, int((room - 2 * PAD + _GAP_Y) // (wide + _GAP_Y)))
-    for at, name in enumerate(loose):
-        row, column = divmod(at, across)
-        boxes[name] = Box(PAD + column * (wide + _GAP_Y), y + half + row * (2 * half + _GAP_Y), wide)
-    y += -(-len(loose) // across) * (2 * half + _GAP_Y)
+    lines |= {edge: _back(boxes[edge[0]], boxes[edge[1]], half) for edge in links if edge not in lines}
+    y = _loose(boxes, {name: wide for name, wide in widths.items() if name not in joined}, room, half, y)
     right = max((box.x + box.wide for box in boxes.values()), default=0.0)
     return Layout(boxes, lines, right + PAD, y, columns is None, tuple(again))
+
+
+def _back(one: Box, other: Box, half: float) -> str:
+    """The path of a line that leads back, in a circle: over both boxes."""
+    x1, x2, top = one.x + one.wide / 2, other.x + other.wide / 2, min(one.y, other.y) - half - _BACK
+    return f"M{x1:g} {one.y - half:g}C{x1:g} {top:g} {x2:g} {top:g} {x2:g} {other.y - half:g}"
+
+
+def _loose(boxes: dict[str, Box], widths: Mapping[str, float], room: float, half: float, top: float) -> float:
+    """Place what has no line in rows below `top`; where they end."""
+    wide = min(max(widths.values(), default=0.0), room - 2 * PAD)
+    across = max(1, int((room - 2 * PAD + _GAP_Y) // (wide + _GAP_Y)))
+    for at, name in enumerate(widths):
+        row, column = divmod(at, across)
+        boxes[name] = Box(PAD + column * (wide + _GAP_Y), top + half + row * (2 * half + _GAP_Y), wide)
+    return top - (-len(widths) // across) * (2 * half + _GAP_Y)
 
 
 def ranks(names: Iterable[str], links: Sequence[Edge]) -> dict[str, int]:
@@ -184,9 +175,9 @@ def _columns(
 ) -> float:
     """Place one part below `top`; where it ends. A line that passes columns has a knee in each, so that it meets no box there."""
     ways = {(a, b): [a, *((a, b, at) for at in range(rank[a] + 1, rank[b])), b] for a, b in links}
-    near: tuple[dict[Hashable, list[Hashable]], dict[Hashable, list[Hashable]]] = ({}, {})
-    stacks: list[list[Hashable]] = [[name for name in part if rank[name] == at] for at in range(len(columns))]
-    for (a, b), way in ways.items():
+    near: Near = ({}, {})
+    stacks: Stacks = [[name for name in part if rank[name] == at] for at in range(len(columns))]
+    for way in ways.values():
         for one, other in pairwise(way):
             near[0].setdefault(other, []).append(one)
             near[1].setdefault(one, []).append(other)
@@ -194,25 +185,8 @@ def _columns(
             stacks[knee[2]].append(knee)
     for stack in stacks:
         stack.sort(key=lambda name: part[name[0] if isinstance(name, tuple) else name])
-    place = {name: (at + 0.5) / len(stack) for stack in stacks for at, name in enumerate(stack)}
-    for sweep in range(_SWEEPS):
-        for stack in reversed(stacks) if sweep % 2 else stacks:
-            stack.sort(key=lambda name: _mean([place[other] for other in near[sweep % 2].get(name, ())], place[name]))
-            place |= {name: (at + 0.5) / len(stack) for at, name in enumerate(stack)}
-            for at in [*range(len(stack) - 1), *reversed(range(len(stack) - 1))]:
-                one, other = stack[at : at + 2]
-                if _crossings(other, one, near, place) < _crossings(one, other, near, place):
-                    stack[at : at + 2] = other, one
-                    place[one], place[other] = place[other], place[one]
-    y: dict[Hashable, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
-    for sweep in range(2 * _SWEEPS + 1):
-        for stack in filter(None, reversed(stacks) if sweep % 2 else stacks):
-            wanted = [_mean([y[other] for other in near[sweep % 2].get(name, ())], y[name]) for name in stack]
-            y |= zip(
-                stack,
-                _spread(wanted, [_GAP_LINE if isinstance(name, tuple) else HIGH + _GAP_Y for name in stack]),
-                strict=True,
-            )
+    _untangle(stacks, near)
+    y = _heights(stacks, near)
     shift = top + HIGH / 2 - min(y[name] for name in part)
     for name in part:
         column = columns[rank[name]]
@@ -229,6 +203,34 @@ def _columns(
     return max(y.values()) + shift + HIGH / 2 + _GAP_PART
 
 
+def _untangle(stacks: Stacks, near: Near) -> None:
+    """Order each column by the mean of its neighbours, and swap two where fewer lines cross then."""
+    place = {name: (at + 0.5) / len(stack) for stack in stacks for at, name in enumerate(stack)}
+    for sweep in range(_SWEEPS):
+        for stack in reversed(stacks) if sweep % 2 else stacks:
+            stack.sort(key=lambda name: _mean([place[other] for other in near[sweep % 2].get(name, ())], place[name]))
+            place |= {name: (at + 0.5) / len(stack) for at, name in enumerate(stack)}
+            for at in [*range(len(stack) - 1), *reversed(range(len(stack) - 1))]:
+                one, other = stack[at : at + 2]
+                if _crossings(other, one, near, place) < _crossings(one, other, near, place):
+                    stack[at : at + 2] = other, one
+                    place[one], place[other] = place[other], place[one]
+
+
+def _heights(stacks: Stacks, near: Near) -> dict[Hashable, float]:
+    """The middle of each box and knee: near its neighbours on the left and on the right in turn."""
+    y: dict[Hashable, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
+    for sweep in range(2 * _SWEEPS + 1):
+        for stack in filter(None, reversed(stacks) if sweep % 2 else stacks):
+            wanted = [_mean([y[other] for other in near[sweep % 2].get(name, ())], y[name]) for name in stack]
+            y |= zip(
+                stack,
+                _spread(wanted, [_GAP_LINE if isinstance(name, tuple) else HIGH + _GAP_Y for name in stack]),
+                strict=True,
+            )
+    return y
+
+
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
@@ -236,7 +238,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 def _crossings(
     one: Hashable,
     other: Hashable,
-    near: Iterable[Mapping[Hashable, Sequence[Hashable]]],
+    near: Near,
     place: Mapping[Hashable, float],
 ) -> int:
     """How many lines of two neighbours cross where `one` stands first."""
@@ -255,6 +257,38 @@ def _spread(wanted: Sequence[float], highs: Sequence[float]) -> list[float]:
         blocks.append((total, count))
     starts = [total / count for total, count in blocks for _ in range(count)]
     return [start + offset for start, offset in zip(starts, offsets, strict=True)]
+
+
+def _flights(
+    boxes: dict[str, Box],
+    lines: dict[Edge, str],
+    again: list[tuple[str, Box]],
+    stairs: tuple[Sequence[tuple[str, int, bool]], Mapping[Edge, tuple[int, int]]],
+    widths: Mapping[str, float],
+    room: float,
+    top: float,
+) -> float:
+    """Place the rows of stairs below `top`, in as many flights beside one another as there is room for; where they end. No line passes from one
+    flight to another."""
+    rows, ends = stairs
+    breaks = [row for row in range(len(rows)) if not any(first < row <= last for first, last in ends.values())]
+    beside = max(1, int(room // _LEAST_STAIRS))
+    starts = sorted({min(breaks, key=lambda row: abs(row - len(rows) * at / beside)) for at in range(beside)})
+    inside = (room - 2 * PAD - (len(starts) - 1) * _GAP_PART) / len(starts)
+    step = min(_STAIR, (inside - _LEAST_FLAT) / max(at for _, at, _ in rows))
+    placed = list[Box]()
+    for row, (name, at, is_again) in enumerate(rows):
+        flight = bisect_right(starts, row) - 1
+        x, y = PAD + flight * (inside + _GAP_PART) + at * step, top + FLAT / 2 + (row - starts[flight]) * _ROW
+        placed.append(Box(x, y, min(widths[name], inside - at * step)))
+        if is_again:
+            again.append((name, placed[row]))
+        else:
+            boxes[name] = placed[row]
+    for edge, (first, last) in ends.items():
+        x, y = placed[first].x + step / 2, placed[last].y
+        lines[edge] = f"M{x:g} {placed[first].y + FLAT / 2:g}V{y - 6:g}q0 6 6 6H{placed[last].x:g}"
+    return max(box.y for box in placed) + FLAT / 2 + _GAP_PART
 
 
 def _stairs(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from data_engine.formatting import plural
-from data_engine.marks import Mark
 from data_engine.status.lineage import Lineage, LineageEdge, LineageNode
 from data_engine.view.card import Card, Lines, Part, Picture
 from data_engine.view.layers import FLAT, HIGH, Box, layout

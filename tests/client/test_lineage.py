@@ -211,7 +211,7 @@ def test_an_edge_names_the_cell_that_opens_the_file_or_whose_step_writes_it(
         "def write(context):\n    target = context.mirror.file('all.csv')\n    target.write_text(context.current)\n    return target",
         "def build():\n    return Flow(group='A').watch(mode='manual', source='../in/0.csv').mirror(root='../cells').step(read).step(write)",
     )
-    (run,) = workspace.load_flow("cells").run_once()
+    workspace.load_flow("cells").run_once()
 
     found = {(edge.source, edge.target): edge.cell for edge in workspace.lineage("cells").edges}
     assert found == {("in/0.csv", "cells"): "cell 3", ("rates.csv", "cells"): "cell 2", ("cells", "cells/"): "cell 4"}

@@ -61,9 +61,9 @@ def as_utf8(text: str) -> str:
 
 
 COUNTS = st.none() | st.integers(0, 9)
-FILES = st.lists(st.builds(FileFacts, st.sampled_from(["/a", "/b\udcff"]), COUNTS, COUNTS, COUNTS), max_size=2).map(
-    tuple
-)
+FILES = st.lists(
+    st.builds(FileFacts, st.sampled_from(["/a", "/b\udcff"]), COUNTS, COUNTS, COUNTS, COUNTS), max_size=2
+).map(tuple)
 ABOUT = st.none() | st.builds(
     lambda detail, by, days: RunAbout(
         "slot", detail, by, f'{{"days":{days}}}', "d1", None, True, "3.11", "ab", '["x 1"]'
@@ -135,7 +135,9 @@ def told_of_end(spent: RunSpent) -> dict[str, Any]:
 
     def files(found: tuple[FileFacts, ...]) -> tuple[RunFile, ...]:
         times = [None if one.mtime_ns is None else utc_text(one.mtime_ns / 1e9) for one in found]
-        return tuple(RunFile(one.path, one.size_bytes, at, one.rows) for one, at in zip(found, times, strict=True))
+        return tuple(
+            RunFile(one.path, one.size_bytes, at, one.rows, one.cell) for one, at in zip(found, times, strict=True)
+        )
 
     return {
         "inputs": files(spent.inputs),
