@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+import polars as pl
 import pytest
 
 from data_engine import Flow, Secret
+from jupyter_extension.fold import PROFILE_MIME
 
 
 @dataclass
@@ -59,3 +61,12 @@ def test_a_secret_is_no_field_to_type_into(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert "is on this machine" in form.fields["dwh"].value
     assert form.values == {}
+
+
+def test_below_a_frame_is_the_fold_with_its_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the form's own output, and below nothing else."""
+    Flow(group="G").step(lambda context: pl.DataFrame({"a": [1]})).form().button.click()
+    assert PROFILE_MIME in capsys.readouterr().out
+
+    Flow(group="G").step(lambda context: [1]).form().button.click()
+    assert PROFILE_MIME not in capsys.readouterr().out
