@@ -24,6 +24,7 @@ from data_engine.model import (
     RunCheck,
     RunFile,
     RunFinished,
+    RunReport,
     RunSpent,
     RunStarted,
     RunTrigger,
@@ -148,6 +149,7 @@ def told_of_end(spent: RunSpent) -> dict[str, Any]:
         "cpu_s": spent.cpu_s,
         "checks": tuple(RunCheck(*one) for one in spent.checks),
         "rejected": spent.rejected,
+        "reports": tuple(RunReport(*one) for one in spent.reports),
     }
 
 
