@@ -10,7 +10,7 @@ Reference:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -67,9 +67,9 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
     again: list[tuple[str, Box]] = []
     if columns is None:
         y = _flights(boxes, lines, again, _stairs(ahead, order, rank, places), widths, room, y)
-    for part in () if columns is None else _parts(joined, links):
-        own = {name: at for name, at in order.items() if name in part}
-        y = _columns(boxes, lines, [edge for edge in ahead if edge[0] in part], own, rank, columns or [], y)
+    else:
+        for part, ways in _parts(joined, links, order, ahead):
+            y = _columns(boxes, lines, ways, part, rank, columns, y)
     half = (FLAT if columns is None else HIGH) / 2
     lines |= {edge: _back(boxes[edge[0]], boxes[edge[1]], half) for edge in links if edge not in lines}
     y = _loose(boxes, {name: wide for name, wide in widths.items() if name not in joined}, room, half, y)
@@ -153,15 +153,18 @@ def _order(names: Iterable[str], links: Sequence[Edge]) -> dict[str, int]:
     return order
 
 
-def _parts(names: Iterable[str], links: Sequence[Edge]) -> list[set[str]]:
-    """The connected parts, the largest first."""
+def _parts(
+    names: Iterable[str], links: Sequence[Edge], order: Mapping[str, int], ahead: Sequence[Edge]
+) -> Iterator[tuple[dict[str, int], list[Edge]]]:
+    """The connected parts, the largest first: the places of their names in the order, and their lines that lead ahead."""
     part = {name: {name} for name in names}
     for a, b in links:
         if part[a] is not part[b]:
             small, large = sorted((part[a], part[b]), key=len)
             large |= small
             part |= dict.fromkeys(small, large)
-    return sorted({id(one): one for one in part.values()}.values(), key=len, reverse=True)
+    for own in sorted({id(one): one for one in part.values()}.values(), key=len, reverse=True):
+        yield {name: at for name, at in order.items() if name in own}, [edge for edge in ahead if edge[0] in own]
 
 
 def _columns(
