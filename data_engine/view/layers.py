@@ -10,13 +10,15 @@ Reference:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, TypeAlias
 
 Edge: TypeAlias = tuple[str, str]
-Stacks: TypeAlias = list[list[Hashable]]
-Near: TypeAlias = tuple[dict[Hashable, list[Hashable]], dict[Hashable, list[Hashable]]]
+Knee: TypeAlias = tuple[str, str, int]
+"""Where a line passes a column: its ends, and the column."""
+Stacks: TypeAlias = list[list[str | Knee]]
+Near: TypeAlias = tuple[dict[str | Knee, list[str | Knee]], dict[str | Knee, list[str | Knee]]]
 """The neighbours of each box and knee: on its left, and on its right."""
 
 HIGH, FLAT, PAD = 44.0, 28.0, 10.0
@@ -177,15 +179,16 @@ def _columns(
     top: float,
 ) -> float:
     """Place one part below `top`; where it ends. A line that passes columns has a knee in each, so that it meets no box there."""
-    ways = {(a, b): [a, *((a, b, at) for at in range(rank[a] + 1, rank[b])), b] for a, b in links}
+    knees: dict[Edge, list[Knee]] = {(a, b): [(a, b, at) for at in range(rank[a] + 1, rank[b])] for a, b in links}
+    ways: dict[Edge, list[str | Knee]] = {edge: [edge[0], *knees[edge], edge[1]] for edge in links}
     near: Near = ({}, {})
     stacks: Stacks = [[name for name in part if rank[name] == at] for at in range(len(columns))]
     for way in ways.values():
         for one, other in pairwise(way):
             near[0].setdefault(other, []).append(one)
             near[1].setdefault(one, []).append(other)
-        for knee in way[1:-1]:
-            stacks[knee[2]].append(knee)
+    for knee in chain.from_iterable(knees.values()):
+        stacks[knee[2]].append(knee)
     for stack in stacks:
         stack.sort(key=lambda name: part[name[0] if isinstance(name, tuple) else name])
     _untangle(stacks, near)
@@ -197,11 +200,11 @@ def _columns(
     for (a, b), way in ways.items():
         x, at = boxes[a].x + boxes[a].wide, boxes[a].y
         path = f"M{x:g} {at:g}"
-        for step, name in enumerate(way[1:], rank[a] + 1):
-            left, low = columns[step].x, y[name] + shift
+        for step, stop in enumerate(way[1:], rank[a] + 1):
+            left, low = columns[step].x, y[stop] + shift
             path += f"C{(x + left) / 2:g} {at:.1f} {(x + left) / 2:g} {low:.1f} {left:g} {low:.1f}"
             x, at = left + columns[step].wide, low
-            path += f"H{x:g}" if isinstance(name, tuple) else ""
+            path += f"H{x:g}" if isinstance(stop, tuple) else ""
         lines[a, b] = path
     return max(y.values()) + shift + HIGH / 2 + _GAP_PART
 
@@ -220,9 +223,9 @@ def _untangle(stacks: Stacks, near: Near) -> None:
                     place[one], place[other] = place[other], place[one]
 
 
-def _heights(stacks: Stacks, near: Near) -> dict[Hashable, float]:
+def _heights(stacks: Stacks, near: Near) -> dict[str | Knee, float]:
     """The middle of each box and knee: near its neighbours on the left and on the right in turn."""
-    y: dict[Hashable, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
+    y: dict[str | Knee, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
     for sweep in range(2 * _SWEEPS + 1):
         for stack in filter(None, reversed(stacks) if sweep % 2 else stacks):
             wanted = [_mean([y[other] for other in near[sweep % 2].get(name, ())], y[name]) for name in stack]
@@ -239,10 +242,10 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 
 
 def _crossings(
-    one: Hashable,
-    other: Hashable,
+    one: str | Knee,
+    other: str | Knee,
     near: Near,
-    place: Mapping[Hashable, float],
+    place: Mapping[str | Knee, float],
 ) -> int:
     """How many lines of two neighbours cross where `one` stands first."""
     ends = ((place[a], place[b]) for side in near for a in side.get(one, ()) for b in side.get(other, ()))
