@@ -53,7 +53,9 @@ def _card(frame: Any) -> Card:
         gone = Note(Mark("This frame is no longer in the kernel.", "idle", "ring"), "Run the cell again.")
         return Card("", (), (gone,))
     try:
-        return replace(profile_card(profile_of(frame)), title="")
+        profile = profile_of(frame)
+        card = profile_card(profile)
+        return replace(card, title=profile.text, facts=card.facts[1:])
     except Exception as error:  # of a query that is executed only now
         return Card("", (), (Note.warning(f"{type(error).__name__}: {message_of(error)}"),))
 
