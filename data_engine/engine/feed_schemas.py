@@ -142,7 +142,7 @@ class RunFrames:
         digest = _digest(frames)
         good = _good.setdefault(self._key, set())
         changed: tuple[FrameChange, ...] = ()
-        if finds_drift and digest not in good:
+        if finds_drift and digest not in good and self._of.home.has_ledger:
             with suppress(LedgerError):  # drift is told by the next run, and no run fails for it
                 if not is_known(self._of.home.ledger(), self._flow, digest):
                     changed = drift(frames, known_frames(self._of.home.ledger(), self._flow))
@@ -159,8 +159,9 @@ class RunFrames:
         return tuple(frame for frames in self._frames.values() for frame in frames)
 
     def _known(self) -> list[KnownFrames]:
+        home = self._of.home
         with suppress(LedgerError), not_logged():
-            return known_frames(self._of.home.ledger(), self._flow)
+            return known_frames(home.ledger(), self._flow) if home.has_ledger else []
         return []
 
     def _frames_of(self, place: _Place, value: object) -> tuple[Frame, ...]:

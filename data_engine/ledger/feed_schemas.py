@@ -20,16 +20,14 @@ _MOST_KNOWN = 200
 _IS_KNOWN = "flow_name = ? AND schema {} AND edited IS NULL AND (status = 'success' OR accepted = 1)"
 """Good runs, and those whose feed a person has accepted; of code that was not deployed none."""
 
-# A later good run with other columns has none of the drift, and a deploy begins anew.
-_DRIFTING = f"""
+_DRIFTED = f"""
 SELECT flow_name, {RUN_COLUMNS}, max(finished_at_utc) FROM runs
 WHERE drift IS NOT NULL AND status = 'success' AND finished_at_utc <= ?
-    AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.flow_name = runs.flow_name AND later.status = 'success'
-        AND later.edited IS NULL AND later.finished_at_utc > runs.finished_at_utc AND later.schema IS NOT runs.schema)
     AND NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.flow_name = runs.flow_name
         AND deployments.at_utc > runs.finished_at_utc)
 GROUP BY flow_name
 """
+"""The newest run of each flow that drifted, since its last deploy."""
 
 
 class KnownFrames(NamedTuple):
@@ -46,22 +44,41 @@ def is_known(ledger: Ledger, flow: str, digest: str) -> bool:
 
 def known_frames(ledger: Ledger, flow: str) -> list[KnownFrames]:
     """The frames of the flow's good runs, each set of them once, that of the newest run first."""
+    return [
+        KnownFrames(frames, PurePath(restored(source)).name if source else day_time(at_utc))
+        for frames, source, at_utc in _frames_had(ledger, flow)
+    ]
+
+
+def _frames_had(ledger: Ledger, flow: str) -> list[tuple[tuple[Frame, ...], str | None, str]]:
+    """The same, each with the source of the newest run that had them, and when that ended."""
     rows = ledger.rows(
         "SELECT frames, source_path, max(finished_at_utc) AS at_utc FROM runs JOIN frame_schemas ON digest = schema"
         f" WHERE {_IS_KNOWN.format('IS NOT NULL')} AND finished_at_utc <= ? GROUP BY schema ORDER BY at_utc DESC LIMIT {_MOST_KNOWN}",
         flow,
         future_utc(time.time()),
     )
-    return [
-        KnownFrames(frames_of(text), PurePath(restored(source)).name if source else day_time(at_utc))
-        for text, source, at_utc in rows
-    ]
+    return [(frames_of(text), source, at_utc) for text, source, at_utc in rows]
 
 
 def drifting_runs(ledger: Ledger) -> dict[str, Run]:
-    """The good run of each flow that had columns no run had before, until a deploy or a good run with others."""
-    rows = ledger.rows(_DRIFTING, future_utc(time.time()))
-    return {restored(flow): run_of(tuple(row[:-1])) for flow, *row in rows}
+    """The good run of each flow that had columns no run had before, until a deploy or a good run that has others in their place."""
+    rows = ledger.rows(_DRIFTED, future_utc(time.time()))
+    runs = (run_of(tuple(row[:-1])) for _, *row in rows)
+    return {run.flow: run for run in runs if not any(_is_without(run, had) for had in _frames_had(ledger, run.flow))}
+
+
+def _is_without(drifted: Run, had: tuple[tuple[Frame, ...], str | None, str]) -> bool:
+    """Whether a later run had the frames that have drifted, and not with all the columns that they had then."""
+    frames, _, at_utc = had
+    if at_utc <= drifted.last_at_utc:
+        return False
+    for name in {change.name for change in drifted.drift}:
+        kinds = [columns for key, columns in drifted.schemas.items() if key == name or key.startswith(f"{name} (")]
+        others = [set(frame.columns) for frame in frames if frame.name == name]
+        if others and any(set(columns) not in others for columns in kinds):
+            return True
+    return False
 
 
 def accept_feeds(ledger: Ledger, flow: str) -> tuple[FrameChange, ...]:

@@ -20,7 +20,10 @@ TYPES = st.sampled_from(["Int64", "String", "Float64"])
 COLUMNS = st.dictionaries(NAMES, TYPES, max_size=5).map(lambda columns: tuple(columns.items()))
 
 
-def frames(names: st.SearchStrategy[str] = st.just("raw")) -> st.SearchStrategy[Frame]:
+RAW = st.just("raw")
+
+
+def frames(names: st.SearchStrategy[str] = RAW) -> st.SearchStrategy[Frame]:
     return st.builds(Frame, names, st.sampled_from(["c0de", "0ther"]), COLUMNS)
 
 

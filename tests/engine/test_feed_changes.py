@@ -273,6 +273,11 @@ def test_frames_of_a_batch_are_compared_by_their_kinds(root: Path) -> None:
     (run,) = Workspace(root).runs(limit=1)
     assert [change.text.partition(";")[0] for change in run.drift] == ["raw: `carrier` is gone, `airline` is new"]
     assert list(run.schemas) == ["raw", "raw (2)"]
+    ledger = Workspace(root).home.ledger()
+    assert list(drifting_runs(ledger)) == ["flights"]
+    (root / "in" / "7.csv").write_text(FEED)
+    flow.run_once()
+    assert drifting_runs(ledger) == {}
 
 
 def scan(context: FlowContext) -> pl.LazyFrame:
