@@ -10,15 +10,24 @@ Reference:
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
 Edge: TypeAlias = tuple[str, str]
-Knee: TypeAlias = tuple[str, str, int]
-"""Where a line passes a column: its ends, and the column."""
-Stacks: TypeAlias = list[list[str | Knee]]
-Near: TypeAlias = tuple[dict[str | Knee, list[str | Knee]], dict[str | Knee, list[str | Knee]]]
+
+
+class Knee(NamedTuple):
+    """Where a line passes a column."""
+
+    source: str
+    target: str
+    column: int
+
+
+Spot: TypeAlias = str | Knee
+Stacks: TypeAlias = list[list[Spot]]
+Near: TypeAlias = tuple[dict[Spot, list[Spot]], dict[Spot, list[Spot]]]
 """The neighbours of each box and knee: on its left, and on its right."""
 
 HIGH, FLAT, PAD = 44.0, 28.0, 10.0
@@ -63,20 +72,24 @@ def layout(widths: Mapping[str, float], edges: Iterable[Edge], room: float, plac
     joined = dict.fromkeys(end for edge in links for end in edge)
     rank = ranks(joined, links)
     columns = _column_boxes({name: widths[name] for name in joined}, rank, room)
-    ahead = [(a, b) for a, b in links if rank[a] < rank[b]]
+    ahead = _ahead(links, rank)
     order = _order(joined, ahead)
     boxes, lines, y = dict[str, Box](), dict[Edge, str](), PAD if len(ahead) == len(links) else PAD + _BACK
     again: list[tuple[str, Box]] = []
     if columns is None:
         y = _flights(boxes, lines, again, _stairs(ahead, order, rank, places), widths, room, y)
     else:
-        for part, ways in _parts(joined, links, order, ahead):
-            y = _columns(boxes, lines, ways, part, rank, columns, y)
+        for part in _parts(order, links):
+            y = _columns(boxes, lines, [edge for edge in ahead if edge[0] in part], part, rank, columns, y)
     half = (FLAT if columns is None else HIGH) / 2
     lines |= {edge: _back(boxes[edge[0]], boxes[edge[1]], half) for edge in links if edge not in lines}
     y = _loose(boxes, {name: wide for name, wide in widths.items() if name not in joined}, room, half, y)
     right = max((box.x + box.wide for box in boxes.values()), default=0.0)
     return Layout(boxes, lines, right + PAD, y, columns is None, tuple(again))
+
+
+def _ahead(links: Sequence[Edge], rank: Mapping[str, int]) -> list[Edge]:
+    return [(a, b) for a, b in links if rank[a] < rank[b]]
 
 
 def _back(one: Box, other: Box, half: float) -> str:
@@ -155,18 +168,16 @@ def _order(names: Iterable[str], links: Sequence[Edge]) -> dict[str, int]:
     return order
 
 
-def _parts(
-    names: Iterable[str], links: Sequence[Edge], order: Mapping[str, int], ahead: Sequence[Edge]
-) -> Iterator[tuple[dict[str, int], list[Edge]]]:
-    """The connected parts, the largest first: the places of their names in the order, and their lines that lead ahead."""
-    part = {name: {name} for name in names}
+def _parts(order: Mapping[str, int], links: Sequence[Edge]) -> list[dict[str, int]]:
+    """The connected parts of an order, the largest first."""
+    part = {name: {name} for name in order}
     for a, b in links:
         if part[a] is not part[b]:
             small, large = sorted((part[a], part[b]), key=len)
             large |= small
             part |= dict.fromkeys(small, large)
-    for own in sorted({id(one): one for one in part.values()}.values(), key=len, reverse=True):
-        yield {name: at for name, at in order.items() if name in own}, [edge for edge in ahead if edge[0] in own]
+    parts = sorted({id(one): one for one in part.values()}.values(), key=len, reverse=True)
+    return [{name: at for name, at in order.items() if name in one} for one in parts]
 
 
 def _columns(
@@ -179,18 +190,20 @@ def _columns(
     top: float,
 ) -> float:
     """Place one part below `top`; where it ends. A line that passes columns has a knee in each, so that it meets no box there."""
-    knees: dict[Edge, list[Knee]] = {(a, b): [(a, b, at) for at in range(rank[a] + 1, rank[b])] for a, b in links}
-    ways: dict[Edge, list[str | Knee]] = {edge: [edge[0], *knees[edge], edge[1]] for edge in links}
+    ways: dict[Edge, list[Spot]] = {
+        (a, b): [a, *(Knee(a, b, at) for at in range(rank[a] + 1, rank[b])), b] for a, b in links
+    }
     near: Near = ({}, {})
     stacks: Stacks = [[name for name in part if rank[name] == at] for at in range(len(columns))]
     for way in ways.values():
         for one, other in pairwise(way):
             near[0].setdefault(other, []).append(one)
             near[1].setdefault(one, []).append(other)
-    for knee in chain.from_iterable(knees.values()):
-        stacks[knee[2]].append(knee)
+        for knee in way:
+            if isinstance(knee, Knee):
+                stacks[knee.column].append(knee)
     for stack in stacks:
-        stack.sort(key=lambda name: part[name[0] if isinstance(name, tuple) else name])
+        stack.sort(key=lambda name: part[name.source if isinstance(name, Knee) else name])
     _untangle(stacks, near)
     y = _heights(stacks, near)
     shift = top + HIGH / 2 - min(y[name] for name in part)
@@ -200,11 +213,11 @@ def _columns(
     for (a, b), way in ways.items():
         x, at = boxes[a].x + boxes[a].wide, boxes[a].y
         path = f"M{x:g} {at:g}"
-        for step, stop in enumerate(way[1:], rank[a] + 1):
-            left, low = columns[step].x, y[stop] + shift
+        for step, spot in enumerate(way[1:], rank[a] + 1):
+            left, low = columns[step].x, y[spot] + shift
             path += f"C{(x + left) / 2:g} {at:.1f} {(x + left) / 2:g} {low:.1f} {left:g} {low:.1f}"
             x, at = left + columns[step].wide, low
-            path += f"H{x:g}" if isinstance(stop, tuple) else ""
+            path += f"H{x:g}" if isinstance(spot, Knee) else ""
         lines[a, b] = path
     return max(y.values()) + shift + HIGH / 2 + _GAP_PART
 
@@ -223,15 +236,15 @@ def _untangle(stacks: Stacks, near: Near) -> None:
                     place[one], place[other] = place[other], place[one]
 
 
-def _heights(stacks: Stacks, near: Near) -> dict[str | Knee, float]:
+def _heights(stacks: Stacks, near: Near) -> dict[Spot, float]:
     """The middle of each box and knee: near its neighbours on the left and on the right in turn."""
-    y: dict[str | Knee, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
+    y: dict[Spot, float] = {name: at * (HIGH + _GAP_Y) for stack in stacks for at, name in enumerate(stack)}
     for sweep in range(2 * _SWEEPS + 1):
         for stack in filter(None, reversed(stacks) if sweep % 2 else stacks):
             wanted = [_mean([y[other] for other in near[sweep % 2].get(name, ())], y[name]) for name in stack]
             y |= zip(
                 stack,
-                _spread(wanted, [_GAP_LINE if isinstance(name, tuple) else HIGH + _GAP_Y for name in stack]),
+                _spread(wanted, [_GAP_LINE if isinstance(name, Knee) else HIGH + _GAP_Y for name in stack]),
                 strict=True,
             )
     return y
@@ -242,10 +255,10 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 
 
 def _crossings(
-    one: str | Knee,
-    other: str | Knee,
+    one: Spot,
+    other: Spot,
     near: Near,
-    place: Mapping[str | Knee, float],
+    place: Mapping[Spot, float],
 ) -> int:
     """How many lines of two neighbours cross where `one` stands first."""
     ends = ((place[a], place[b]) for side in near for a in side.get(one, ()) for b in side.get(other, ()))
