@@ -75,6 +75,7 @@ export interface RunFile {
   size_bytes: number | null;
   modified_at_utc: string | null;
   rows: number | null;
+  cell?: number | null;
 }
 
 export interface RunCheck {
@@ -144,8 +145,8 @@ export interface PanelFlow {
   disabled?: Why | null;
   retried?: number;
   rejected: number;
-  changed?: Why[];
   drift?: FrameChange[];
+  changed?: Why[];
   buttons: Record<string, string | null>;
   waits: string;
   backfill: Backfill | null;
