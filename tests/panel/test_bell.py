@@ -156,3 +156,26 @@ def test_a_flow_that_fails_is_told_once_and_leads_to_its_cell(
     page.side().element.screenshot(path=pictures / "bell-file-deleted.png")
     assert page.page.locator(".de-detail .de-note.de-bad").count() == 0
     assert listed(page.page) == []
+
+
+def test_a_notification_opens_the_failure_with_its_data(loud: Lab, page: Page, pictures: Path) -> None:
+    """One click from the message: the notebook with the cell that opens the failing step."""
+    workspace = loud.workspace("night")
+    flows.fill(workspace, claims_import=BY_CELLS)
+    flows.sources(workspace)
+    page.open()
+    page.side(workspace).button("start engine").click()
+    toast = page.page.locator(TOAST)
+    toast.wait_for(timeout=60000)
+
+    toast.get_by_role("button", name="Open with its data").click()
+    page.page.wait_for_function(
+        """() => {
+            const { content } = window.jupyterapp.shell.currentWidget || {};
+            const source = content && content.activeCell && content.activeCell.model.sharedModel.getSource();
+            return Boolean(source) && source.startsWith('%flow replay ') && source.endsWith('read(context)');
+        }""",
+        timeout=60000,
+    )
+    page.page.screenshot(path=pictures / "replay_notified.png")
+    page.side().element.get_by_text("must have run before the added one.").wait_for()
