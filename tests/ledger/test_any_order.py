@@ -15,9 +15,13 @@ from data_engine.cause import other
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import (
     Event,
+    FeedSchema,
     FileFacts,
+    Frame,
+    FrameChange,
     LogEntry,
     LogLine,
+    ReportFacts,
     RuleCount,
     Run,
     RunAbout,
@@ -76,8 +80,22 @@ ABOUT = st.none() | st.builds(
 CHECKS = st.lists(
     st.builds(RuleCount, *[st.sampled_from(["Check", "positive"])] * 2, *[st.integers(0, 9)] * 3), max_size=2
 ).map(tuple)
+CHANGES = st.sampled_from([(), (FrameChange("raw", ("day",), until="a.csv"),)])
+SCHEMAS = st.none() | st.builds(
+    FeedSchema, st.just("0c25"), st.just((Frame("raw", "c0de", (("a", "Int64"),)),)), CHANGES
+)
 SPENT = st.none() | st.builds(
-    RunSpent, FILES, st.integers(0, 9), FILES, st.integers(0, 9), COUNTS, st.none() | ELAPSED, CHECKS, COUNTS
+    RunSpent,
+    FILES,
+    st.integers(0, 9),
+    FILES,
+    st.integers(0, 9),
+    COUNTS,
+    st.none() | ELAPSED,
+    CHECKS,
+    COUNTS,
+    schema=SCHEMAS,
+    reports=st.sampled_from([(), (ReportFacts("/out/a.html", "ab", "Delays"),)]),
 )
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
@@ -149,6 +167,8 @@ def told_of_end(spent: RunSpent) -> dict[str, Any]:
         "cpu_s": spent.cpu_s,
         "checks": tuple(RunCheck(*one) for one in spent.checks),
         "rejected": spent.rejected,
+        "schemas": {} if spent.schema is None else {one.name: one.columns for one in spent.schema.frames or ()},
+        "drift": () if spent.schema is None else spent.schema.drift,
         "reports": tuple(RunReport(*one) for one in spent.reports),
     }
 
