@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_engine.engine.access.access_log import not_logged
+from data_engine.engine.items.threads import ON_NODE
 from data_engine.engine.local_workspace import LocalWorkspace
-from data_engine.errors import LedgerError
+from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.flow.batch import Columns, columns_of
 from data_engine.flow.check import Check
 from data_engine.flow.flow import Flow
@@ -124,7 +126,17 @@ class RunFrames:
                 self._frames[place.name] = frames
 
     def judge(self, check: str, value: object) -> tuple[FrameChange, ...]:
-        """How the frame that the check of this label is given differs from those of every good run; none where there was no run."""
+        """How the frame that the check of this label is given differs from those of every good run; none where there was no run.
+
+        Raises:
+            FlowValidationError: the run is on a node of a cluster, where nobody knows the runs before.
+        """
+        if os.environ.get(ON_NODE):
+            raise FlowValidationError(
+                "a node of a cluster does not know the runs before, so it cannot tell whether columns are as before",
+                where="Flow.check(schema='as_before')",
+                fix='let whole runs stay on the owner: runs = "local" below [executor]; the items of a map may go to the cluster',
+            )
         places = (place for index, place in self._of.given.items() if self._of.flow.steps[index].label == check)
         place = next(places, None)
         return () if place is None else drift(self._frames_of(place, value), self._known())

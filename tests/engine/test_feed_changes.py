@@ -412,6 +412,17 @@ def test_columns_as_before_let_nothing_after_them_run(root: Path) -> None:
     assert (len(written), accept_feeds(ws.home.ledger(), "audit")) == (3, ())
 
 
+def test_a_node_of_a_cluster_does_not_let_columns_pass_that_it_cannot_judge(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no history: the run fails there, and says where such a flow runs."""
+    monkeypatch.setenv("DATA_ENGINE_NODE", "1")
+    feed(root, FEED)
+
+    with pytest.raises(FlowExecutionError, match="does not know the runs before"):
+        flow_of(root).check(schema="as_before").run_once()
+
+
 def test_columns_as_before_beside_rules(root: Path) -> None:
     """Where they are not, no rule is asked and no row is rejected."""
     flow = flow_of(root).check({"late": "dep_delay > 2"}, schema="as_before", on_fail="quarantine")
