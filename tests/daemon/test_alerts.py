@@ -162,7 +162,11 @@ def test_the_pages_of_a_backfill_are_one_message(ws: WorkspaceFiles, make: Any) 
     def told() -> list[str]:
         return [words for _, flow, words in outbox(workspace) if flow == "delays"]
 
+    def pages() -> int:
+        return sum(int(words.split()[1].replace("a", "1")) for words in told())
+
     until(lambda: ended(workspace, "delays", 4))
+    until(lambda: pages() == 4)
     time.sleep(2.0)
     before = told()
 

@@ -19,7 +19,7 @@ LONG = "quarterly_reconciliation_of_supplier_invoices"
 CUT = """
 (panel) => [...panel.querySelectorAll('*')].filter((one) => {
     const style = getComputedStyle(one);
-    if (one.closest('.de-grid, .de-log, .de-sr, .de-pre, .de-file-main[aria-expanded=false], select, input, svg') || !one.textContent.trim()) return false;
+    if (one.closest('.de-grid, .de-log, .de-sr, .de-pre, .de-picture, .de-file-main[aria-expanded=false], select, input, svg') || !one.textContent.trim()) return false;
     if (style.display === 'none' || style.visibility === 'hidden' || !one.getClientRects().length) return false;
     const sticksOut = one.getBoundingClientRect().right > panel.getBoundingClientRect().right + 1;
     return sticksOut || (style.overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1);
