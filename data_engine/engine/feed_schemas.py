@@ -58,6 +58,7 @@ class PassFrames:
                 self.passed[index] = _Place(step.save_as or step.label, index + 1)
             if step.save_as is not None:
                 saved[step.save_as] = index + 1
+        self.taken = self.given.keys() | self.passed.keys()
 
     @property
     def are_judged(self) -> bool:
@@ -120,6 +121,8 @@ class RunFrames:
 
     def take(self, index: int, value: object, *, is_good: bool) -> None:
         """Take the frame that step number `index` was given, where it is a check, or has passed on as `value`, where it ended well."""
+        if index not in self._of.taken:
+            return
         places = (self._of.given.get(index), self._of.passed.get(index) if is_good else None)
         for place in places:
             if place is not None and place.name not in self._frames and (frames := self._frames_of(place, value)):

@@ -79,11 +79,13 @@ class GivenInputs:
     def note(self, context: FlowContext) -> None:
         """Take the inputs of the step that is about to begin."""
         self._step += 1
-        self.current, self.metadata = context.current, context.metadata.copy()
-        self.objects = objects = context.objects.copy()
-        before = self._noted
-        if not objects and type(self.current) in FIXED and not before:
+        self.current = context.current
+        if self.metadata or context.metadata:
+            self.metadata = context.metadata.copy()
+        before, objects = self._noted, context.objects
+        if not (objects or before or self.objects) and type(self.current) in FIXED:
             return
+        self.objects = objects = objects.copy()
         noted: dict[int, _Noted] = {}
         for value in (self.current, *objects.values()):
             if (key := id(value)) in before:

@@ -110,8 +110,9 @@ class Recording:
     def take(self, event: StepFinished, current: object) -> None:
         """Take the outputs of a step that has ended, and the headings of its result `current`."""
         if event.status == "success":
-            fn = self._flow.steps[event.step_index].fn
-            self._outputs.update(dict.fromkeys(event.outputs, cell_of_code(getattr(unwrap(fn), "__code__", None))))
+            if event.outputs:
+                fn = unwrap(self._flow.steps[event.step_index].fn)
+                self._outputs.update(dict.fromkeys(event.outputs, cell_of_code(getattr(fn, "__code__", None))))
             with suppress(Exception):  # what is doubtful of a run is not worth its end
                 if (headings := headings_twice(current)) is not None:
                     self._headings = headings
@@ -167,6 +168,8 @@ class Recording:
         return [step.fn for step in self._flow.steps if isinstance(step.fn, Collect)]
 
     def _references(self) -> tuple[Reference, ...]:
+        if not self.files.references:
+            return ()
         outputs = set(self._outputs)
         with not_logged():
             found = [

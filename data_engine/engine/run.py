@@ -377,7 +377,7 @@ class _Run:
             self.rejections = rejections
 
     def _take_steps(self) -> None:
-        recording, sink, guard = self.recording, self.sink, self.guard
+        recording, sink, guard, frames = self.recording, self.sink, self.guard, self.frames
         check = None if guard is None else self._refuse_overwriting
         if not self.of.hears_steps:
             for _ in run_steps(self.flow, self.context, control=self.control, check=check, is_told=False):
@@ -393,8 +393,8 @@ class _Run:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
                     recording.take(event, self.context.current)
-                if self.frames is not None:
-                    self.frames.take(event.step_index, self.context.current, is_good=event.status == "success")
+                if frames is not None:
+                    frames.take(event.step_index, self.context.current, is_good=event.status == "success")
             sink(event)
             if isinstance(event, StepFinished) and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
@@ -511,8 +511,9 @@ class _Run:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}
             spent = spent._replace(feed=FeedCount(counts))
-        if self.frames is not None:
-            spent = spent._replace(schema=self.frames.schema(finds_drift=is_good and self.of.settles))
+        schema = None if self.frames is None else self.frames.schema(finds_drift=is_good and self.of.settles)
+        if schema is not None:
+            spent = spent._replace(schema=schema)
         if is_good and self.control.reports:
             spent = spent._replace(reports=tuple(map(_masked_report, self.control.reports)))
         return spent
