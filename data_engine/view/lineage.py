@@ -88,10 +88,14 @@ def lineage_svg(value: Lineage, room: float = ROOM, *, leads: bool = False) -> s
     )
 
 
+_WIDEST_STATE = "edit has errors"
+"""The panel writes the state of now; the picture has room for any."""
+
+
 def _texts(node: LineageNode, *, leads: bool) -> tuple[str, str]:
     """The name of a node, and what stands below it."""
     if node.kind == "flow":
-        return node.id, "" if node.mark is None and not leads else node.mark.word if node.mark is not None else " "
+        return node.id, _WIDEST_STATE if leads else "" if node.mark is None else node.mark.word
     folder, slash, name = node.id.rstrip("/").rpartition("/")
     files = "" if node.count is None else plural(node.count, "file")
     end = "/" if node.kind == "folder" else ""
