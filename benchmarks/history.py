@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.figures import finish, median_s, report
@@ -44,18 +45,25 @@ FROM runs, json_each('{list(range(STEPS))}')
 """
 
 
+@contextmanager
+def filling(workspace: Workspace) -> Iterator[sqlite3.Connection]:
+    """Inside, rows are put into the history of the workspace by one transaction, past its ledger."""
+    workspace.home.ledger()
+    with closing(sqlite3.connect(workspace.home.local.ledger_path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN")
+        yield connection
+        connection.execute("COMMIT")
+
+
 def filled(folder: Path) -> Workspace:
     """A workspace with so many runs behind it."""
     workspace = Workspace.create(folder / "ws")
     for number in range(FLOWS):
         (workspace.root / "flow_modules" / f"flow_{number:02}.py").write_text(MODULE)
-    workspace.home.ledger()
-    with closing(sqlite3.connect(workspace.home.local.ledger_path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("BEGIN")
+    with filling(workspace) as connection:
         connection.execute(_FILL)
         connection.execute(_FILL_STEPS)
-        connection.execute("COMMIT")
     return workspace
 
 

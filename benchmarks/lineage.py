@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from benchmarks.figures import finish, median_s, report
+from benchmarks.history import filling
 from data_engine import Workspace
 from data_engine.view.lineage import lineage_svg
 
@@ -49,10 +48,7 @@ def filled(folder: Path) -> Workspace:
         if number < FILES:
             outputs.append((name, output))
             states.append((name, f"../{sources[name]}", file))
-    workspace.home.ledger()
-    with closing(sqlite3.connect(workspace.home.local.ledger_path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("BEGIN")
+    with filling(workspace) as connection:
         connection.executemany(
             "INSERT INTO runs (run_id, flow_name, group_name, status, source_root, source_key, source_path, started_at_utc, finished_at_utc,"
             " elapsed_s, rev, inputs, outputs) VALUES (?, ?, 'Claims', 'success', ?, ?, ?, ?, ?, 20, 0, ?, ?)",
@@ -64,7 +60,6 @@ def filled(folder: Path) -> Workspace:
             " success_mtime_ns, rev) VALUES (?, ?, ?, 1000, 1, 'success', 1000, 1, 0)",
             states,
         )
-        connection.execute("COMMIT")
     return workspace
 
 

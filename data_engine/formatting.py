@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from data_engine.platforms.host import shell_line
+
+_Value = TypeVar("_Value")
 
 MOST_TEXT = 20_000
 """Characters of one text, such as an error's, that are shown."""
@@ -222,3 +225,19 @@ def magic_line(*words: str) -> str:
     import shlex
 
     return visible(f"%flow {shlex.join(words)}")
+
+
+def by_name(named: Iterable[tuple[str, _Value]]) -> dict[str, _Value]:
+    """The values by their names; a number is added to a name that is there already.
+
+    Example:
+        >>> by_name([("Clean", 1), ("Clean", 2)])
+        {'Clean': 1, 'Clean (2)': 2}
+    """
+    values: dict[str, _Value] = {}
+    for given, value in named:
+        name, number = given, 2
+        while name in values:
+            name, number = f"{given} ({number})", number + 1
+        values[name] = value
+    return values

@@ -126,6 +126,11 @@ class Reference(NamedTuple):
     mtime_ns: int | None = None
     digest: str | None = None
 
+    @property
+    def change(self) -> str:
+        """What became of it, where it is not as it was read."""
+        return "gone" if self.size_bytes is None else "changed"
+
 
 class RuleCount(NamedTuple):
     """The result of one rule of a check: of `rows` rows it is false for `failed`, and null for `unknown`. A rule about the frame judges
@@ -359,6 +364,11 @@ class FrameChange(Record):
             parts.append(first_few(retyped, _MOST_COLUMNS))
         until = f"; it was as before until {self.until}" if self.until else ""
         return f"{self.name}: {', '.join(parts)}{until}"
+
+
+def changes_text(changes: Iterable[FrameChange]) -> str:
+    """How frames differ from those before, in a line; "" where they do not."""
+    return "; ".join(change.text for change in changes)
 
 
 def _column(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -94,23 +94,17 @@ class Replay(Displayable):
         started_s = time.perf_counter()
         flow = flow_now(self._home, self.flow_name)
         index = index_now(flow, self._run, self.step.label, self._index)
-        line, items = ProgressLine(), item_executor(self._home, stays_here=True)
-        control = StepControl(emit=line, spread=items.spread, run_id=self.run_id, flow=self.flow_name)
-        runner = self._runner(flow, control, params)
-        self._scratch.begin()
-        current, objects = _copied(self._current, self._objects)
-        try:
-            value = runner.run_from(index, current, objects)
-        except BaseException as raised:
-            error = outcome_of(raised)[2]
-            place_at_step(error, next((step for step in flow.steps if step.label == control.label), self.step))
-            if error is raised:
-                raise
-            raise error from raised.__cause__
-        finally:
-            items.close()
-            line.close()
-            preview_files(self._home).add(runner.outside)
+        with self._running(flow, params) as (runner, control):
+            self._scratch.begin()
+            current, objects = _copied(self._current, self._objects)
+            try:
+                value = runner.run_from(index, current, objects)
+            except BaseException as raised:
+                error = outcome_of(raised)[2]
+                place_at_step(error, next((step for step in flow.steps if step.label == control.label), self.step))
+                if error is raised:
+                    raise
+                raise error from raised.__cause__
         self._tell(flow, index, runner, time.perf_counter() - started_s)
         bound_display(value)
         return value
@@ -140,6 +134,17 @@ class Replay(Displayable):
         runner = make_runner(flow, source, home=self._home, params=values, control=control, scratch=self._scratch)
         self._settle(flow, runner.context)
         return runner
+
+    @contextmanager
+    def _running(self, flow: Flow, params: Mapping[str, Any]) -> Iterator[tuple[PreviewRunner, StepControl]]:
+        """What runs steps inside, with a line of progress and what spreads items; what they wrote elsewhere is noted."""
+        with closing(ProgressLine()) as line, closing(item_executor(self._home, stays_here=True)) as items:
+            control = StepControl(emit=line, spread=items.spread, run_id=self.run_id, flow=self.flow_name)
+            runner = self._runner(flow, control, params)
+            try:
+                yield runner, control
+            finally:
+                preview_files(self._home).add(runner.outside)
 
     def _settle(self, flow: Flow, context: FlowContext) -> None:
         """Give the context the facts of the run."""
@@ -188,24 +193,16 @@ class Replay(Displayable):
         return dict.fromkeys(["current", *saved] if self._index else [], why)
 
     def _made_again(self, flow: Flow, wanted: Sequence[str]) -> dict[str, Any]:
-        items = item_executor(self._home, stays_here=True)
-        line = ProgressLine()
-        runner = self._runner(
-            flow, StepControl(emit=line, spread=items.spread, run_id=self.run_id, flow=self.flow_name), {}
-        )
-        try:
-            made = runner.run(self._index, ["current", *wanted])
-        except Exception as raised:
-            error = outcome_of(raised)[2]
-            raise FlowValidationError(
-                f"the inputs of step {self.step.label!r} cannot be made again: {message_of(error)}",
-                where=f"replay of run {self.run_id[:8]}",
-                fix=self._fix("correct the step before"),
-            ) from raised
-        finally:
-            items.close()
-            line.close()
-            preview_files(self._home).add(runner.outside)
+        with self._running(flow, {}) as (runner, _):
+            try:
+                made = runner.run(self._index, ["current", *wanted])
+            except Exception as raised:
+                error = outcome_of(raised)[2]
+                raise FlowValidationError(
+                    f"the inputs of step {self.step.label!r} cannot be made again: {message_of(error)}",
+                    where=f"replay of run {self.run_id[:8]}",
+                    fix=self._fix("correct the step before"),
+                ) from raised
         self._scratch.go_on()
         if (use := flow.steps[self._index].use) is not None and use != "current" and use in made:
             made["current"] = made[use]

@@ -21,7 +21,7 @@ from data_engine.formatting import cli_line, plural
 from data_engine.ledger.outputs import NewPage
 from data_engine.ledger.troubles import TroubleKey, TroubleRecord
 from data_engine.message import Notice, message_id
-from data_engine.model import Run, RunFinished, utc_text
+from data_engine.model import Run, RunFinished, changes_text, utc_text
 from data_engine.reasons.kinds import FeedShrunk, HeldSlot
 from data_engine.record import frozen
 from data_engine.workspace.settings import AlertSettings
@@ -210,7 +210,7 @@ def drifted(run: Run, readers: Sequence[str]) -> TroubleRecord:
         'what it writes is read by totals'
     """
     parts = [(change.name, change.gone, change.new, change.retyped) for change in run.drift]
-    facts = {"source": run.source, "run_id": run.run_id, "detail": "; ".join(change.text for change in run.drift)}
+    facts = {"source": run.source, "run_id": run.run_id, "detail": changes_text(run.drift)}
     if readers:
         facts["reason"] = f"what it writes is read by {', '.join(readers)}"
     return TroubleRecord(TroubleKey(run.flow, "drift", error_type=message_id(*parts)[:12]), run.last_at_utc, facts)

@@ -174,6 +174,11 @@ class KeptInputs(NamedTuple):
         names = ["current", *(["item"] if self.has_item else []), *self.names]
         return [name for name in names if name not in self.missing]
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the values that are kept; what is in two of them counts once."""
+        return _size_of((self.current, self.item, *self.objects.values()), set())
+
 
 @frozen
 class FailedStep:
@@ -280,10 +285,9 @@ def call_of(step: StepSpec, *, has_item: bool = True) -> str:
 
 def why_no_room(folder: Path, inputs: KeptInputs) -> str | None:
     """Why the inputs cannot be written to the folder, as far as a look tells; None where there is room."""
-    size = _size_of((inputs.current, inputs.item, *inputs.objects.values()), set())
     try:
         private.make_folder(folder)
-        is_full = shutil.disk_usage(folder).free < size + _RESERVE_BYTES
+        is_full = shutil.disk_usage(folder).free < inputs.size_bytes + _RESERVE_BYTES
     except OSError as error:
         return trouble_of(error)
     return "the disk is full" if is_full else None
@@ -293,9 +297,7 @@ def keep(folder: Path, inputs: KeptInputs, key: str, settings: ReplaySettings) -
     """Write the inputs to the private folder, whole or not at all; older ones make room. An error costs no more than the inputs."""
     target = folder / f"{inputs.run_id}-{key}{_END}"
     try:
-        remove_old(
-            folder, settings, room_bytes=_size_of((inputs.current, inputs.item, *inputs.objects.values()), set())
-        )
+        remove_old(folder, settings, room_bytes=inputs.size_bytes)
         with atomic_target(target, durable=False, mode=private.FILE) as fresh:
             _write(fresh, inputs)
             if secret.knows_any() and _has_secret(fresh):

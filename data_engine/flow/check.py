@@ -14,7 +14,7 @@ from data_engine.errors import FeedChangedError, FlowValidationError
 from data_engine.flow.batch import columns_of
 from data_engine.flow.rules import MOST_RULES, CheckRules, rules_of, wrong_option
 from data_engine.formatting import cli_line, first_few, plural
-from data_engine.model import RuleCount
+from data_engine.model import RuleCount, changes_text
 from data_engine.record import frozen
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Check:
         changes = () if feed is None else feed.judge(self.rules.label, context.current)
         if not changes:
             return
-        words = "; ".join(change.text for change in changes)
+        words = changes_text(changes)
         if self.on_fail == "warn":
             context.log(words, level="WARNING")
             return

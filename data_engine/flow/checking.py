@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
+from data_engine.flow.batch import frame_kind
 from data_engine.flow.compared import (
     ComparedTerms,
     asks_for_nan,
@@ -483,9 +484,8 @@ _KINDS: dict[str, type[_Frame]] = {
 
 
 def _frame_of(value: Any, check: CheckRules) -> _Frame:
-    for kind in type(value).__mro__:
-        if adapter := _KINDS.get(f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}"):
-            return adapter(value)
+    if adapter := _KINDS.get(frame_kind(value)):
+        return adapter(value)
     what = "nothing" if value is None else f"a value of type {type(value).__name__}"
     raise _wrong(
         check,

@@ -15,6 +15,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from data_engine.cause import Cause, cause_from
+from data_engine.formatting import by_name
 from data_engine.model import (
     FileFacts,
     Frame,
@@ -221,26 +222,10 @@ def run_of(row: tuple[Any, ...]) -> Run:
         tuple(RunCheck(*check) for check in json.loads(checks or "[]")),
         rejected,
         edited,
-        {name: frame.columns for name, frame in numbered(frames_of(frames)).items()},
+        by_name((frame.name, frame.columns) for frame in frames_of(frames)),
         drift_of(drift),
         tuple(RunReport(*page) for page in json.loads(reports or "[]")),
     )
-
-
-def numbered(frames: Iterable[Frame]) -> dict[str, Frame]:
-    """The frames by their names; of a batch with several kinds of frames the second is called "raw (2)".
-
-    Example:
-        >>> list(numbered([Frame("raw", "", ()), Frame("raw", "", (("day", "Date"),))]))
-        ['raw', 'raw (2)']
-    """
-    named: dict[str, Frame] = {}
-    for frame in frames:
-        name, number = frame.name, 2
-        while name in named:
-            name, number = f"{frame.name} ({number})", number + 1
-        named[name] = frame
-    return named
 
 
 def frames_as_text(frames: Sequence[Frame]) -> str:

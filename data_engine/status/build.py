@@ -531,10 +531,7 @@ def references_changed(rows: Iterable[OutdatedRun], flows: Iterable[Flow]) -> di
         counts.setdefault(row.run.flow, Counter()).update(dict.fromkeys(row.references, row.count))
     by_hand = {flow.name or "" for flow in flows if not is_backfilled(flow.trigger)}
     return {
-        flow: tuple(
-            Outdated(file.path, outputs, "gone" if file.size_bytes is None else "changed", flow in by_hand)
-            for file, outputs in count.most_common()
-        )
+        flow: tuple(Outdated(file.path, outputs, file.change, flow in by_hand) for file, outputs in count.most_common())
         for flow, count in counts.items()
     }
 

@@ -293,7 +293,7 @@ def _of_reference(source: FactSource, facts: WorkspaceFacts, subject: str, file:
                 Outdated(
                     path,
                     1,
-                    "gone" if now.size_bytes is None else "changed",
+                    now.change,
                     False,
                     run.run_id,
                     run.finished_at_utc,

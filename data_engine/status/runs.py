@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import cli_line, duration_text, first_few, local_time, path_in, plural, zoned_text
+from data_engine.formatting import by_name, cli_line, duration_text, first_few, local_time, path_in, plural, zoned_text
 from data_engine.ledger.feed_schemas import accept_feeds
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.logs import warned_text
 from data_engine.ledger.run_warnings import warnings_of, with_warnings
-from data_engine.model import FrameChange, Run, RunFile, RunTrigger, StepRun, ended_badly, utc_text
+from data_engine.model import Run, RunFile, RunTrigger, StepRun, changes_text, ended_badly, utc_text
 from data_engine.record import frozen
 
 if TYPE_CHECKING:
@@ -76,11 +76,6 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("Used", ", ".join(filter(None, used))),
     ]
     return [(label, words) for label, words in rows if words]
-
-
-def changes_text(changes: Sequence[FrameChange]) -> str:
-    """How frames differ from those before, in a line; "" where they do not."""
-    return "; ".join(change.text for change in changes)
 
 
 def accepted_columns(ledger: Ledger, flows: Iterable[str]) -> tuple[str, ...]:
@@ -229,13 +224,7 @@ def by_label(steps: Sequence[StepRun]) -> dict[str, StepRun]:
         >>> list(by_label([StepRun("3f", number, "Clean", "success", "t0") for number in range(2)]))
         ['Clean', 'Clean (2)']
     """
-    steps_by_label: dict[str, StepRun] = {}
-    for step in steps:
-        name, number = step.label, 2
-        while name in steps_by_label:
-            name, number = f"{step.label} ({number})", number + 1
-        steps_by_label[name] = step
-    return steps_by_label
+    return by_name((step.label, step) for step in steps)
 
 
 @frozen

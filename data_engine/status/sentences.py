@@ -10,7 +10,7 @@ from typing import Any
 from data_engine.formatting import beginning, cli_line, local_time, plural
 from data_engine.ledger.logs import warned_text
 from data_engine.message import Undelivered
-from data_engine.model import ActiveRun, Backfill, FrameChange, Run, ended_badly
+from data_engine.model import ActiveRun, Backfill, FrameChange, Run, changes_text, ended_badly
 from data_engine.platforms.host import shell_line
 from data_engine.reasons.kinds import ByHand, EngineOff, Held, LastRunFailed, NotYet, RetryLater, Stopping
 from data_engine.reasons.remedies import SHORT_ID, STOPS_AT, Reason
@@ -107,7 +107,7 @@ def drift_text(changes: Sequence[FrameChange]) -> str | None:
         >>> drift_text([FrameChange("raw_df", new=("note",), until="may.csv")]), drift_text([])
         ('its feed has changed: raw_df: `note` is new; it was as before until may.csv', None)
     """
-    return f"its feed has changed: {'; '.join(change.text for change in changes)}" if changes else None
+    return f"its feed has changed: {changes_text(changes)}" if changes else None
 
 
 def undeployed_text(flow: str) -> str:
