@@ -39,6 +39,8 @@ _START_S = 60.0
 def main(asker: ParentProcess, workers: str, owner: str) -> None:
     """Run the cluster until its owner, whose process id is `owner`, closes."""
     parent.end_with(int(owner))
+    # This process is killed, not ended: what Python then says of its locks on the terminal helps nobody.
+    os.environ["PYTHONWARNINGS"] = f"{os.environ.get('PYTHONWARNINGS', '')},ignore:resource_tracker".strip(",")
     import dask
     import distributed
 

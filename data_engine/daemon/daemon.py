@@ -26,6 +26,7 @@ from data_engine.daemon.service import service_facts
 from data_engine.daemon.silence import watch_owner
 from data_engine.daemon.worker_pool import JobCallbacks, WorkerPool
 from data_engine.engine.finishing import tidy_with_tables
+from data_engine.engine.kept_inputs import remove_old
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.references import EVERY_S, References
 from data_engine.errors import FlowValidationError, LedgerError
@@ -323,12 +324,15 @@ class Daemon:
         self._prune()
 
     def _prune(self) -> None:
-        """Remove what is older than `[history] retention_days`, when an hour has passed and this machine's clock is believed."""
+        """Remove what is older than `[history] retention_days`, and what failed runs keep too long, when an hour has passed and this
+        machine's clock is believed."""
         clock = self.ownership.keeper.state.clock
         is_due = time.monotonic() - self._pruned_s > _EVERY_S or not self._pruned_s
         if is_due and isinstance(clock, Believed) and self.home.settings_error() is None:
             self._pruned_s = time.monotonic()
-            prune(self.ledger, retention_days=self.home.settings().history.retention_days, at=clock)
+            settings = self.home.settings()
+            prune(self.ledger, retention_days=settings.history.retention_days, at=clock)
+            remove_old(self.home.local.replays_dir, settings.replay)
 
     def _beat_backfills(self) -> None:
         if not self.keeps_workspace() or not self.ready.is_set() or self.ownership.is_for_one_commit:

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -294,18 +294,25 @@ def why_no_room(folder: Path, inputs: KeptInputs) -> str | None:
 
 
 def keep(folder: Path, inputs: KeptInputs, key: str, settings: ReplaySettings) -> None:
-    """Write the inputs to the private folder, whole or not at all; older ones make room. An error costs no more than the inputs."""
+    """Write the inputs to the private folder, whole or not at all; older ones make room. Where they cannot be written, why is kept
+    in their place, if it can be. An error costs no more than the inputs."""
     target = folder / f"{inputs.run_id}-{key}{_END}"
     try:
         remove_old(folder, settings, room_bytes=inputs.size_bytes)
-        with atomic_target(target, durable=False, mode=private.FILE) as fresh:
-            _write(fresh, inputs)
-            if secret.knows_any() and _has_secret(fresh):
-                _write(fresh, _without_frames(inputs))
+        _write_whole(target, inputs)
         remove_old(folder, settings)
     except Exception as error:  # whatever an object does when it is written: the run has ended, and is recorded
-        words = trouble_of(error)
-        log.warning("the inputs of run %s are not kept for a replay: %s", inputs.run_id[:8], secret.masked(words))
+        words = secret.masked(trouble_of(error))
+        log.warning("the inputs of run %s are not kept for a replay: %s", inputs.run_id[:8], words)
+        with suppress(Exception):
+            _write_whole(target, _without(inputs, inputs.kept_names, words))
+
+
+def _write_whole(target: Path, inputs: KeptInputs) -> None:
+    with atomic_target(target, durable=False, mode=private.FILE) as fresh:
+        _write(fresh, inputs)
+        if secret.knows_any() and _has_secret(fresh):
+            _write(fresh, _without(inputs, _with_frames(inputs), "it, or another frame of the step, holds a secret"))
 
 
 def kept_inputs(folder: Path, run_id: str, settings: ReplaySettings) -> KeptInputs | None:
@@ -556,21 +563,21 @@ def _has_secret(path: Path) -> bool:
     return False
 
 
-def _without_frames(inputs: KeptInputs) -> KeptInputs:
-    """The inputs without those that hold a frame."""
-    names = {
-        name: None
-        for name in inputs.kept_names
-        if any(
-            True
-            for _ in _frames_in({"current": inputs.current, "item": inputs.item}.get(name, inputs.objects.get(name)))
-        )
-    }
+def _with_frames(inputs: KeptInputs) -> list[str]:
+    """The names of what is kept that holds a frame."""
+    values = {"current": inputs.current, "item": inputs.item}
+    return [
+        name for name in inputs.kept_names if any(True for _ in _frames_in(values.get(name, inputs.objects.get(name))))
+    ]
+
+
+def _without(inputs: KeptInputs, names: Sequence[str], why: str) -> KeptInputs:
+    """The inputs without these."""
     return inputs._replace(
         current=None if "current" in names else inputs.current,
         item=None if "item" in names else inputs.item,
         objects={name: value for name, value in inputs.objects.items() if name not in names},
-        missing={**inputs.missing, **dict.fromkeys(names, "it, or another frame of the step, holds a secret")},
+        missing={**inputs.missing, **dict.fromkeys(names, why)},
     )
 
 

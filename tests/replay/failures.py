@@ -157,6 +157,7 @@ def read(item):
 _BATCH = '.watch(mode="poll", source="../in", interval="1h", run_as="batch")'
 _EACH = '.watch(mode="poll", source="../in", interval="1h", extensions=".csv")'
 PROCESSES = '[executor]\nkind = "processes"\nworkers = 2\n'
+DASK = '[executor]\nkind = "dask"\nscheduler = "local"\nworkers = 2\n'
 _PARTS = """
 def parts(context):
     return {parts}
@@ -171,6 +172,8 @@ FAILURES += [
     Failure("map", _MAP.format(more=""), watch=_BATCH),
     Failure("map on threads", _MAP.format(more=", max_parallel=2"), watch=_BATCH),
     Failure("map on processes", _MAP.format(more=", max_parallel=2"), settings=PROCESSES, watch=_BATCH),
+    Failure("map on Dask", _MAP.format(more=", max_parallel=2"), settings=DASK, watch=_BATCH),
+    Failure("map of texts on Dask", _PARTS.format(parts="('a', 'b')", test="item == 'b'", more=", max_parallel=2"), settings=DASK),
     Failure("map of texts", _PARTS.format(parts="('a', 'b')", test="item == 'b'", more="")),
     Failure("map of a list", _PARTS.format(parts="['a', 'b']", test="item == 'b'", more=""), is_kept=False),
     Failure("map of frames", _PARTS.format(parts="context.current.partition_by('id')", test="item.height", more=""), False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 
 from data_engine import FlowValidationError, Workspace
+from data_engine.engine import kept_inputs as kept_inputs_module
 from data_engine.engine.kept_inputs import keep, kept_inputs, remove_old
 from data_engine.workspace.settings import ReplaySettings
 from tests.support import WorkspaceFiles, examples, until
@@ -81,6 +83,51 @@ def test_only_its_user_can_read_it(ws: WorkspaceFiles) -> None:
     assert not file.is_relative_to(ws.root)
 
 
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root becomes another user")
+def test_another_user_of_the_machine_can_read_none_of_it(ws: WorkspaceFiles) -> None:
+    """Not by the file's name, not through the folder, though every folder above is open."""
+    workspace = failing(ws)
+    run(workspace)
+    (file,) = files(workspace)
+    for folder in file.parent.parents:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    script = f"""
+import os
+os.setgid(65534)
+os.setuid(65534)
+os.stat({str(file.parent)!r})
+for look in (lambda: open({str(file)!r}, "rb"), lambda: os.listdir({str(file.parent)!r}), lambda: os.stat({str(file)!r})):
+    try:
+        look()
+    except PermissionError:
+        print("refused")
+"""
+    seen = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, cwd="/", check=False)
+
+    assert seen.stdout.split() == ["refused"] * 3, seen.stderr
+
+
+def test_a_drive_that_fills_while_it_is_written_is_told(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is recorded as it failed; what is offered says why nothing is kept, and is made again."""
+    workspace = failing(ws)
+    write = kept_inputs_module._write_frame
+
+    def fills(frame: object, kind: str, stream: object) -> None:
+        write(frame, kind, stream)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kept_inputs_module, "_write_frame", fills)
+    run_id = run(workspace)
+    monkeypatch.undo()
+
+    assert workspace.run_record(run_id).status == "failed"
+    assert [file.name.startswith(".") for file in files(workspace)] == [False]
+    replay = workspace.replay(run_id)
+    assert replay.missing["current"] == "the disk is full; made again by the steps before"
+    assert replay.locals["password"] == "'hunter22'"
+    assert replay.context.current.height == 1000
+
+
 def test_nothing_is_kept_where_the_setting_says_so(ws: WorkspaceFiles) -> None:
     """`keep = "0s"` keeps nothing; a replay makes all again."""
     workspace = failing(ws, settings='[replay]\nkeep = "0s"\n')
@@ -144,6 +191,20 @@ def test_it_goes_by_age(ws: WorkspaceFiles) -> None:
     assert kept_inputs(folder, run_id, settings) is None
     remove_old(folder, settings)
     assert not file.exists()
+
+
+def test_a_daemon_removes_what_is_too_old(ws: WorkspaceFiles) -> None:
+    """Also where no run fails and nobody asks."""
+    workspace = failing(ws)
+    run(workspace)
+    (file,) = files(workspace)
+    long_ago_s = time.time() - 15 * 86400
+    os.utime(file, (long_ago_s, long_ago_s))
+    workspace.start()
+    try:
+        until(lambda: not file.exists())
+    finally:
+        workspace.kill()
 
 
 def test_secrets_are_never_kept(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +272,7 @@ def test_a_half_written_file_is_never_offered(ws: WorkspaceFiles) -> None:
     content = whole.read_bytes()
     writer = f"""
 import sys
+from data_engine.engine import kept_inputs as kept_inputs_module
 from data_engine.engine.kept_inputs import keep, _read
 from data_engine.workspace.settings import ReplaySettings
 from pathlib import Path
