@@ -58,6 +58,16 @@ class Keeping:
         """The folder of the databases, its links followed."""
         return resolve(self.databases)
 
+    def wrote(self, *, is_good: bool) -> dict[str, tuple[str, ...]]:
+        """The tables that the run has written, by the path of their database: at once, and, when it `is_good`, by what was kept."""
+        kept = (
+            [(call.path, call.new.table) for call in self.tables.calls] if is_good and self.tables is not None else []
+        )
+        tables: dict[str, list[str]] = {}
+        for path, table in dict.fromkeys([*self.written, *kept]):
+            tables.setdefault(str(path), []).append(table)
+        return {path: tuple(names) for path, names in tables.items()}
+
     def next_order(self) -> Order:
         """The order of a call or a map that begins now: after all so far."""
         return *self.order, *item_order.get(), next(self.numbers)

@@ -108,13 +108,15 @@ class RunAbout(NamedTuple):
 
 class FileFacts(NamedTuple):
     """A file that a run read or wrote: its absolute path, size and time, its rows where they are known, and the number of the notebook's
-    cell that opened it first, or whose step wrote it, where code of a compiled notebook did."""
+    cell that opened it first, or whose step wrote it, where code of a compiled notebook did. Of a database that the run read, the
+    `tables` that helpers wrote there, too."""
 
     path: str
     size_bytes: int | None = None
     mtime_ns: int | None = None
     rows: int | None = None
     cell: int | None = None
+    tables: tuple[str, ...] = ()
 
 
 class Reference(NamedTuple):
@@ -292,15 +294,17 @@ class RunTrigger(Record):
 
 @frozen
 class RunFile(Record):
-    """A file that a run read or wrote, as it was then; None for unknown values. `cell` is the number of the notebook's cell that did."""
+    """A file that a run read or wrote, as it was then; None for unknown values. `cell` is the number of the notebook's cell that did,
+    `tables` are those that helpers wrote in a database."""
 
-    sparse: ClassVar = ("cell",)
+    sparse: ClassVar = ("cell", "tables")
 
     path: str
     size_bytes: int | None = None
     modified_at_utc: str | None = None
     rows: int | None = None
     cell: int | None = None
+    tables: tuple[str, ...] = ()
 
 
 @frozen

@@ -130,10 +130,12 @@ class Recording:
         if text is not None:
             yield text
 
-    def spent(self, checked: Sequence[CheckResult], *, puts_apart: bool, is_good: bool) -> RunSpent:
-        """The use, the files and the check results of a run that is over; `puts_apart` where rejected rows are kept. A run that
-        `is_good` has its references, too."""
-        inputs, more_inputs = self._inputs()
+    def spent(
+        self, checked: Sequence[CheckResult], wrote: Mapping[str, tuple[str, ...]], *, puts_apart: bool, is_good: bool
+    ) -> RunSpent:
+        """The use, the files and the check results of a run that is over, which `wrote` these tables of databases; `puts_apart` where
+        rejected rows are kept. A run that `is_good` has its references, too."""
+        inputs, more_inputs = self._inputs(wrote)
         outputs = list(self._outputs)
         facts = (_facts(path, with_rows=True)._replace(cell=self._outputs[path]) for path in outputs[:MOST_FILES])
         peak = cpu_s = None
@@ -179,7 +181,7 @@ class Recording:
             ]
         return tuple(reference for reference in found if reference is not None)
 
-    def _inputs(self) -> tuple[tuple[FileFacts, ...], int]:
+    def _inputs(self, wrote: Mapping[str, tuple[str, ...]]) -> tuple[tuple[FileFacts, ...], int]:
         inputs: dict[str, FileFacts] = {}
         root = self._source.root
         left_out = set(self._not_collected)
@@ -192,11 +194,14 @@ class Recording:
             inputs[str(self._source.path)] = _facts(str(self._source.path))
         if self._source.path is not None and (path := str(self._source.path)) in inputs:
             inputs[path] = inputs[path]._replace(rows=parquet_rows(path))
-        names = [path for path in self.files.read if path not in inputs and path not in self._outputs]
+        read = dict.fromkeys([*self.files.read, *wrote])
+        names = [path for path in read if path not in inputs and path not in self._outputs]
         left = max(0, MOST_FILES - len(inputs))
         facts = [_facts(path) for path in names[:left]]
         inputs |= {file.path: file for file in facts if file.size_bytes is not None}
-        known = (file._replace(cell=self.files.read.get(path)) for path, file in inputs.items())
+        known = (
+            file._replace(cell=self.files.read.get(path), tables=wrote.get(path, ())) for path, file in inputs.items()
+        )
         return tuple(known), max(0, len(sources) - MOST_FILES) + max(0, len(names) - left)
 
     @cached_property

@@ -506,7 +506,8 @@ class _Run:
         if self.recording is None:
             return None
         puts_apart = is_good and self.quarantine is not None
-        spent = self.recording.spent(self.control.checked, puts_apart=puts_apart, is_good=is_good)
+        wrote = {} if self.keeping is None else self.keeping.wrote(is_good=is_good)
+        spent = self.recording.spent(self.control.checked, wrote, puts_apart=puts_apart, is_good=is_good)
         if is_good and self.taken_in:
             moved = set() if self.guard is None else {path for path in self.guard.taken if not os.path.lexists(path)}
             counts = {intake.name: len(files - moved) for intake, files in self.taken_in.items()}

@@ -36,13 +36,12 @@ from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
 from data_engine.formatting import both_ends
 from data_engine.ledger.logs import LAST_BYTES, LAST_LINES, clipped, end_of_log, size_of
-from data_engine.ledger.rows import staged_files_of, storable
+from data_engine.ledger.rows import file_facts, staged_files_of, storable
 from data_engine.ledger.writer import write_events
 from data_engine.model import (
     Event,
     FeedCount,
     FeedSchema,
-    FileFacts,
     Frame,
     FrameChange,
     LogLine,
@@ -377,7 +376,7 @@ def _event(packed: Any) -> Event:
 
 
 def _spent(inputs: Any, more_inputs: int, outputs: Any, more_outputs: int, *more: Any) -> RunSpent:
-    files = (tuple(FileFacts(*row) for row in rows) for rows in (inputs, outputs))
+    files = (tuple(file_facts(*row) for row in rows) for rows in (inputs, outputs))
     peak, cpu_s, checks, rejected, feed, schema, references, reports = more
     return RunSpent(
         next(files),

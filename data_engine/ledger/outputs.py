@@ -24,6 +24,7 @@ from data_engine.ledger.connection import connect_to_look
 from data_engine.ledger.rows import (
     RUN_COLUMNS,
     SHORT_RUN_COLUMNS,
+    file_facts,
     files_of,
     restored,
     run_of,
@@ -317,11 +318,12 @@ _WRITERS_BELOW = "SELECT DISTINCT flow_name FROM outputs WHERE substr(output_pat
 def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bool) -> dict[str, FileUse]:
     """The files that the newest runs of the flow have read, or all that it ever wrote, by their current paths."""
     uses: dict[str, FileUse] = {}
-    for run_id, at_utc, source, files in ledger.rows(_OF_FLOW.format("outputs" if written else "inputs"), flow):
-        for path, rows, cell in _paths_in(files):
-            uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows, cell))
-        if source is not None and not written:
-            uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
+    for column in ("outputs", "inputs") if written else ("inputs",):
+        for run_id, at_utc, source, files in ledger.rows(_OF_FLOW.format(column), flow):
+            for path, rows, cell in _paths_in(files, column, written=written):
+                uses.setdefault(path, FileUse(flow, path, run_id, at_utc, rows, cell))
+            if source is not None and not written:
+                uses.setdefault(restored(source), FileUse(flow, restored(source), run_id, at_utc))
     for path in ledger.outputs(flow) if written else ():
         uses.setdefault(path, FileUse(flow, path))
     moved = path_mover(ledger, layout, uses)
@@ -332,12 +334,14 @@ def flow_uses(ledger: Ledger, layout: WorkspaceLayout, flow: str, *, written: bo
 def file_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
     """The newest use of a file by each flow that has written it, or that has read it in its newest runs or as its source."""
     if written:
-        return [_written_use(output, place) for output in output_runs(ledger, place)]
-    sources = (FileUse(restored(flow), place, run_id, at) for flow, run_id, at in ledger.rows(_OF_SOURCE, place))
-    uses = {use.flow: use for use in sources}
-    for flow, run_id, at_utc, files in _newest_uses(ledger, _all_flows(ledger), "inputs", json.dumps(place)):
-        rows, cell = next(((rows, cell) for path, rows, cell in _paths_in(files) if path == place), (None, None))
-        uses[flow] = FileUse(flow, place, run_id, at_utc, rows, cell)
+        uses = {output.flow: _written_use(output, place) for output in output_runs(ledger, place)}
+    else:
+        sources = ledger.rows(_OF_SOURCE, place)
+        uses = {restored(flow): FileUse(restored(flow), place, run_id, at_utc) for flow, run_id, at_utc in sources}
+    for flow, run_id, at_utc, _, files in _newest_uses(ledger, _all_flows(ledger), "inputs", json.dumps(place)):
+        for path, rows, cell in _paths_in(files, "inputs", written=written):
+            if path == place:
+                uses[flow] = FileUse(flow, place, run_id, at_utc, rows, cell)
     return list(uses.values())
 
 
@@ -346,10 +350,14 @@ def folder_uses(ledger: Ledger, place: str, *, written: bool) -> list[FileUse]:
     lead = os.path.join(place, "")
     writers = [restored(flow) for (flow,) in ledger.rows(_WRITERS_BELOW, lead)] if written else []
     uses = {flow: FileUse(flow, place) for flow in writers}
-    flows, column, of_source = (writers, "outputs", None) if written else (_all_flows(ledger), "inputs", lead)
-    for flow, run_id, at_utc, files in _newest_uses(ledger, flows, column, json.dumps(lead)[:-1], of_source):
-        cell = next((cell for path, _, cell in _paths_in(files) if path.startswith(lead)), None)
-        uses[flow] = FileUse(flow, place, run_id, at_utc, cell=cell)
+    for column, flows in (("outputs", writers), ("inputs", _all_flows(ledger))):
+        of_source = None if written else lead
+        for flow, run_id, at_utc, source, files in _newest_uses(
+            ledger, flows, column, json.dumps(lead)[:-1], of_source
+        ):
+            cells = [cell for path, _, cell in _paths_in(files, column, written=written) if path.startswith(lead)]
+            if cells or (not written and source is not None and source.startswith(lead)):
+                uses[flow] = FileUse(flow, place, run_id, at_utc, cell=next(iter(cells), None))
     return list(uses.values())
 
 
@@ -368,20 +376,25 @@ def _all_flows(ledger: Ledger) -> list[str]:
 def _newest_uses(
     ledger: Ledger, flows: Iterable[str], column: str, pattern: str, lead: str | None = None
 ) -> Iterator[tuple[Any, ...]]:
-    """The newest run of each flow whose files contain the `pattern` of JSON, or whose source begins with `lead`: flow, id, time and files."""
+    """The newest run of each flow whose files contain the `pattern` of JSON, or whose source begins with `lead`: flow, id, time, source and
+    files."""
     query = f"{_OF_FLOW.format(column)} AND (instr({column}, ?2) OR substr(source_path, 1, length(?3)) = ?3) LIMIT 1"
     for flow in flows:
-        for run_id, at_utc, _, files in ledger.rows(query, flow, pattern, lead):
-            yield flow, run_id, at_utc, files
+        for row in ledger.rows(query, flow, pattern, lead):
+            yield flow, *row
 
 
-def _paths_in(files: str | None) -> list[tuple[str, int | None, int | None]]:
-    """The paths in a text of `files_as_text`, with the rows and the cell of each; none where it cannot be read."""
+def _paths_in(files: str | None, column: str, *, written: bool) -> Iterator[tuple[str, int | None, int | None]]:
+    """The paths, rows and cells in a text of `files_as_text`, of the files that were `written`, or read; none where it cannot be read.
+    Among what was read are the databases whose tables helpers wrote."""
     try:
         packed = [] if files is None else json.loads(files)["files"]
-        return [(restored(path), rows, cell[0] if cell else None) for path, _, _, rows, *cell in packed]
+        found = [file_facts(*file) for file in packed]
     except (ValueError, TypeError, KeyError, RecursionError):  # what another machine wrote
-        return []
+        return
+    for file in found:
+        if column == "outputs" or bool(file.tables) == written:
+            yield restored(file.path), file.rows, file.cell
 
 
 def _run_of_stage(

@@ -297,7 +297,15 @@ def files_as_text(files: Sequence[FileFacts], more: int) -> str | None:
     """
     if not files and not more:
         return None
-    return _to_json({"files": [file[: 4 if file.cell is None else 5] for file in files], "more": more})
+    return _to_json(
+        {"files": [file[: 6 if file.tables else 4 if file.cell is None else 5] for file in files], "more": more}
+    )
+
+
+def file_facts(path: str, *facts: Any) -> FileFacts:
+    """A file from its list in JSON."""
+    file = FileFacts(path, *facts)
+    return file._replace(tables=tuple(file.tables)) if file.tables else file
 
 
 def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
@@ -312,8 +320,10 @@ def files_of(text: str | None) -> tuple[tuple[RunFile, ...], int]:
     try:
         packed = json.loads(text)
         files = tuple(
-            RunFile(restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows, *cell)
-            for path, size, mtime, rows, *cell in packed["files"]
+            RunFile(
+                restored(path), size, None if mtime is None else utc_text(mtime / 1_000_000_000), rows, cell, tables
+            )
+            for path, size, mtime, rows, cell, tables in (file_facts(*file) for file in packed["files"])
         )
         return files, int(packed["more"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what another machine wrote

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from data_engine.engine.left_behind import readers_of
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.run_sources import with_shared_mirror
 from data_engine.flow.flow import Flow
@@ -19,7 +18,6 @@ from data_engine.model import Deployment, Switch
 from data_engine.notebook.catalog import CatalogEntry, read_catalog, with_no_steps_refused
 from data_engine.notebook.deployment_status import AS_DEPLOYED, NOT_DEPLOYED, DeploymentStatus, live_deployments
 from data_engine.notebook.deployments import deployed_entries
-from data_engine.notebook.mirror_warnings import folders_of
 from data_engine.planning.due import PlannedFlow
 from data_engine.reasons.kinds import NotThere, OwnOutput, Unreachable
 from data_engine.record import frozen
@@ -28,6 +26,7 @@ from data_engine.scheduler.schedule_clock import owed_slots
 from data_engine.status.build import HeldFiles
 from data_engine.status.deployed_before import left_out
 from data_engine.status.explain import WOULD_RUN, look_now
+from data_engine.status.lineage import lineage
 from data_engine.status.offline import OfflineFacts
 from data_engine.status.places import count_gone
 from data_engine.status.record import WorkspaceStatus
@@ -76,11 +75,12 @@ def deployed_flows(home: LocalWorkspace) -> list[Flow]:
 
 
 def feeds_lines(home: LocalWorkspace, names: Iterable[str]) -> list[str]:
-    """A line for each of these deployed flows whose mirror other deployed flows read."""
-    flows, lines = {flow.name or "": flow for flow in deployed_flows(home)}, []
-    for name in sorted(flows.keys() & set(names)):
-        mirror = folders_of(flows[name]).mirror
-        if mirror is not None and (readers := set(readers_of([mirror], flows.values())) - {name}):
+    """A line for each of these deployed flows whose outputs or tables other deployed flows read."""
+    deployed, lines = {flow.name or "" for flow in deployed_flows(home)}, []
+    for name in sorted(deployed & set(names)):
+        edges = lineage(home, name, depth=2).edges
+        written = {edge.target for edge in edges if edge.source == name}
+        if readers := deployed.intersection(edge.target for edge in edges if edge.source in written) - {name}:
             lines.append(f"feeds         {name}: what it writes is read by {', '.join(sorted(readers))}")
     return lines
 

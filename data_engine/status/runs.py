@@ -69,8 +69,8 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("Params", params_text(run)),
         ("Code", ", ".join(filter(None, code))),
         ("With", environment),
-        ("Read", files_text(run.inputs, run.more_inputs)),
-        ("Wrote", files_text(run.outputs, run.more_outputs)),
+        ("Read", files_text([file for file in run.inputs if not file.tables], run.more_inputs)),
+        ("Wrote", files_text([*run.outputs, *(file for file in run.inputs if file.tables)], run.more_outputs)),
         ("Checks", checks_text(run)),
         ("Feed", changes_text(run.drift)),
         ("Used", ", ".join(filter(None, used))),
@@ -178,8 +178,12 @@ def files_text(files: Sequence[RunFile], more: int) -> str:
         >>> files_text(files[:2], 3), files_text(files, 10)
         ('/in/a.csv, /in/b.csv and 3 more', '/in/a.csv, /in/b.csv, /in/c.csv, /in/d.csv, /in/e.csv and 11 more')
     """
-    rows = ("" if file.rows is None else f" ({plural(file.rows, 'row')})" for file in files)
-    return first_few([f"{file.path}{words}" for file, words in zip(files, rows, strict=True)], _FEW, more=more)
+    return first_few([f"{file.path}{_inside_text(file)}" for file in files], _FEW, more=more)
+
+
+def _inside_text(file: RunFile) -> str:
+    inside = ", ".join(file.tables) if file.rows is None else plural(file.rows, "row")
+    return f" ({inside})" if inside else ""
 
 
 def also_read_text(run: Run) -> str:

@@ -76,6 +76,7 @@ export interface RunFile {
   modified_at_utc: string | null;
   rows: number | null;
   cell?: number | null;
+  tables?: string[];
 }
 
 export interface RunCheck {

@@ -147,6 +147,57 @@ def test_a_table_names_who_wrote_it_and_who_reads_its_database(workspace: Worksp
     assert (edge.source, edge.target, edge.rows) == ("load", "w.duckdb:sales", 2)
 
 
+def test_who_writes_a_table_writes_its_database_and_feeds_who_reads_it(
+    workspace: Workspace,
+    ws: WorkspaceFiles,
+    cli: Cli,  # noqa: F811
+) -> None:
+    """Not as if it read the database: in the map, around the file, in its log, and when it is deployed; also of map items elsewhere."""
+    ws.notebook(
+        "load",
+        """
+        import polars as pl
+        from data_engine import Flow
+        from data_engine.helpers.duckdb import replace_rows_by_file
+
+        def load(context, item):
+            replace_rows_by_file(
+                context.database("w.duckdb"), "sales", df=pl.DataFrame({"a": [item]}), file_hash=str(item)
+            )
+
+        def build():
+            return Flow(group="A").step(lambda context: (1, 2)).map(load, max_parallel=2)
+        """,
+    )
+    ws.source("config/data_engine.toml", '[executor]\nkind = "processes"\nworkers = 2\n')
+    ws.notebook(
+        "count",
+        """
+        from data_engine import Flow
+        from data_engine.helpers.duckdb import read_sql
+
+        def count(context):
+            return read_sql(db_path=context.database("w.duckdb", read_only=True), sql="SELECT count(*) FROM sales").item()
+
+        def build():
+            return Flow(group="B").step(count)
+        """,
+    )
+    workspace.load_flow("load").run_once()
+    (counted,) = workspace.load_flow("count").run_once()
+
+    assert counted.current == 2
+    assert edges(workspace.lineage("load")) == {("load", "databases/w.duckdb")}
+    both = {("load", "databases/w.duckdb"), ("databases/w.duckdb", "count")}
+    assert edges(workspace.lineage("databases/w.duckdb")) == both
+    assert edges(workspace.lineage()) >= both
+    assert edges(workspace.lineage("databases")) == {("load", "databases/"), ("databases/", "count")}
+    words = cli("--workspace", ws.root, "log", workspace.runs("load")[0].run_id).out
+    assert "w.duckdb (sales)" in words.partition("Wrote")[2].partition("\n")[0]
+    cli("--workspace", ws.root, "deploy", "count")
+    assert "load: what it writes is read by count" in cli("--workspace", ws.root, "deploy", "load").out
+
+
 def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -> None:  # noqa: F811
     with pytest.raises(FlowValidationError, match="nothing is known of elsewhere"):
         workspace.lineage("elsewhere/a.csv")

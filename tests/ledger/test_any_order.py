@@ -155,7 +155,8 @@ def told_of_end(spent: RunSpent) -> dict[str, Any]:
     def files(found: tuple[FileFacts, ...]) -> tuple[RunFile, ...]:
         times = [None if one.mtime_ns is None else utc_text(one.mtime_ns / 1e9) for one in found]
         return tuple(
-            RunFile(one.path, one.size_bytes, at, one.rows, one.cell) for one, at in zip(found, times, strict=True)
+            RunFile(one.path, one.size_bytes, at, one.rows, one.cell, one.tables)
+            for one, at in zip(found, times, strict=True)
         )
 
     return {
