@@ -43,7 +43,7 @@ def start(
     stops = cli_line("stop")
     outlives = f"It keeps running when this kernel or JupyterLab ends: {stops} ends it when its running work is done."
     notes = () if place.names is None else (Note(Mark(outlives)),)
-    return Answer(lambda: Card("", parts=(Lines(lines),)), status.as_dict, notes, value=status)
+    return Answer(lambda: Card("", parts=(Lines(lines),)), status.as_dict, notes)
 
 
 def _start_engine(ws: Workspace) -> None:
