@@ -7,6 +7,7 @@ import { lookAtHeld } from "./files.js";
 import { plural } from "./format.js";
 import { typedParams } from "./parameters.js";
 import { agoText, button, cellLinks, folded, icon, pathText } from "./pieces.js";
+import { replayButton } from "./replay.js";
 
 /** @import { FileView, FlowDetails, PanelFlow, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -85,10 +86,25 @@ export function failure(app, details, row) {
     h("div", { class: "de-grow" },
       failureText(shown || null, file, isLast),
       h("div", { class: "de-line de-wrap" },
-        shown ? cellLinks(app, shown.cells) : null,
-        shown || (file && file.run_id) ? h("button", { class: "de-link", onclick: () => app.openRun(shown ? shown.run_id : file && file.run_id) }, "Whole error and log") : null),
+        shown ? shownRun(app, shown) : file && file.run_id ? wholeError(app, file.run_id) : null),
       isFeed ? h("div", { class: "de-line de-wrap" }, acceptButton(app, row, "Really let these columns pass from now on?")) : null,
       row.held ? heldLine(app, row, file, others) : null));
+}
+
+/**
+ * @param {Panel} app
+ * @param {RunView} shown
+ */
+function shownRun(app, shown) {
+  return [cellLinks(app, shown.cells), wholeError(app, shown.run_id), shown.error ? replayButton(app, shown.run_id) : null];
+}
+
+/**
+ * @param {Panel} app
+ * @param {string} runId
+ */
+function wholeError(app, runId) {
+  return h("button", { class: "de-link", onclick: () => app.openRun(runId) }, "Whole error and log");
 }
 
 /**

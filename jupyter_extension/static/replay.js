@@ -20,8 +20,16 @@ export async function openReplay(app, runId) {
     return;
   }
   if (!(await app.jupyter.addReplay(result)) || app.isGone) return;
-  const { run: open } = app.state;
-  if (open && open.id === runId) app.set({ run: { ...open, opening: result } });
+  if (!app.state.run || app.state.run.id !== runId) app.openRun(runId);
+  app.set({ run: { details: null, ...app.state.run, id: runId, opening: result } });
+}
+
+/**
+ * @param {Panel} app
+ * @param {string} runId of a run whose step failed
+ */
+export function replayButton(app, runId) {
+  return button(app, `replay ${runId}`, "Open with its data", app.jupyter.noPreview, () => openReplay(app, runId), { small: true });
 }
 
 /**

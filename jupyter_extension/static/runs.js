@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { clock, dayTime, duration, matches, nameOf, plural, shortClock, since } from "./format.js";
 import { inspect } from "./sheet.js";
 import { button, cellLinks, folded, icon, note, pathText, sign } from "./pieces.js";
-import { openReplay, replayPart, whyNotDeployed } from "./replay.js";
+import { replayButton, replayPart, whyNotDeployed } from "./replay.js";
 
 /** @import { FlowDetails, OpenRun, RunDetails, RunView } from "./types" */
 /** @import { Panel } from "./panel.js" */
@@ -212,7 +212,7 @@ function runButtons(app, run, details) {
   const save = () => saveFile(`${flow}-${run.run_id.slice(0, 8)}.log`, "text/plain", [logText(details)]);
   return h("div", { class: "de-line de-wrap" },
     source ? button(app, `again ${run.run_id}`, "Run this file again", app.view.flows[flow].buttons.run, () => runFlow(app, flow, source), { small: true }) : null,
-    run.mark.tone === "bad" && error ? button(app, `replay ${run.run_id}`, "Open with its data", app.jupyter.noPreview, () => openReplay(app, run.run_id), { small: true }) : null,
+    run.mark.tone === "bad" && error ? replayButton(app, run.run_id) : null,
     source ? button(app, `preview ${run.run_id}`, "Preview this file", app.jupyter.noPreview, () => app.jupyter.preview(source), { small: true }) : null,
     button(app, `save ${run.run_id}`, "Download log", lines.length || error ? null : "it logged nothing", save, { small: true }));
 }

@@ -30,10 +30,8 @@ def test_a_failure_is_opened_mended_deployed_and_green(lab: Lab, page: Page, pic
     panel.wait_for_last("night", "failed")
     before = path.read_bytes()
     detail = panel.select("night")
-    detail.get_by_role("button", name="Whole error and log").click()
-    detail.get_by_text("variables at the failing line").wait_for()
-
     detail.get_by_role("button", name="Open with its data").click()
+    detail.get_by_text("variables at the failing line").wait_for()
     page.page.wait_for_function("() => (window.jupyterapp.shell.currentWidget.content || {}).activeCellIndex === 4")
     detail.get_by_text("Cells 1, 3, 4 and 5 must have run before the added one.").wait_for()
     page.page.screenshot(path=pictures / "replay_opened.png")
