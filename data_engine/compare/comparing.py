@@ -17,7 +17,7 @@ import polars as pl
 from data_engine.compare.difference import MOST_SAMPLES, Difference, Named, Rows, Sample
 from data_engine.compare.tables import TOLERANCE, Frame, ParquetFile, Table, are_equal, compare_tables
 from data_engine.errors import FlowValidationError, message_of
-from data_engine.flow.batch import Batch, ItemError
+from data_engine.flow.batch import Batch, ItemError, is_relation
 from data_engine.formatting import beginning
 from data_engine.keeping import OUR_SCHEMA
 from data_engine.platforms.files import content_of
@@ -190,9 +190,8 @@ def table_of(value: object) -> Table | None:
         return Frame(value.collect(engine="streaming"))
     if isinstance(value, pl.Series):
         return Frame(value.alias(value.name or "value").to_frame())
-    kind = type(value)
-    top = kind.__module__.partition(".")[0]
-    if kind.__name__ == "DuckDBPyRelation":
+    top = type(value).__module__.partition(".")[0]
+    if is_relation(value):
         return Frame(pl.DataFrame(value.to_arrow_table()))  # type: ignore[attr-defined]
     if top in ("pyarrow", "pandas", "duckdb", "_duckdb") and hasattr(value, "__arrow_c_stream__"):
         return Frame(pl.DataFrame(value))

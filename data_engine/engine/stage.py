@@ -18,7 +18,6 @@ import errno
 import os
 import re
 import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -58,7 +57,7 @@ from data_engine.engine.publication import (
 from data_engine.engine.staged_files import listed
 from data_engine.errors import FlowValidationError
 from data_engine.files import trouble_of
-from data_engine.flow.batch import Batch, is_lazy_frame
+from data_engine.flow.batch import Batch, is_lazy_frame, is_relation
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import StepControl
 from data_engine.flow.flow import Flow
@@ -257,10 +256,7 @@ class Stage:
     def _is_lazy_over_stage(self, value: Any) -> bool:
         if is_lazy_frame(value):
             return _names(value.explain(optimized=False), self.folder)
-        duckdb: Any = sys.modules.get("duckdb")
-        if duckdb is not None and isinstance(value, duckdb.DuckDBPyRelation):
-            return _names(value.sql_query(), self.folder)
-        return False
+        return is_relation(value) and _names(value.sql_query(), self.folder)
 
     def _code(self) -> str:
         """The digest of the flow's code and all it reaches."""

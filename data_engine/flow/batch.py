@@ -267,8 +267,7 @@ def columns_of(value: object) -> tuple[Columns, ...]:
                 if all(known != dict(zip(names, types, strict=True)) for known, _ in kinds):
                     kinds.append((dict(zip(names, types, strict=True)), (names, types)))
         return tuple(columns for _, columns in kinds[:_MOST_KINDS])
-    kind: Any = type(value)
-    reader = _columns_reader_of(kind)
+    reader = _COLUMNS.get(frame_kind(value))
     if reader is not None:
         with suppress(Exception):  # a lazy frame that cannot be resolved; its step will fail
             return (reader(value),)
@@ -276,22 +275,15 @@ def columns_of(value: object) -> tuple[Columns, ...]:
 
 
 _MOST_KINDS = 50
-
-
-@lru_cache(maxsize=1000)
-def _columns_reader_of(kind: Any) -> Callable[[Any], Columns] | None:
-    library, name = kind.__module__.partition(".")[0], kind.__name__
-    if (library, name) == ("polars", "DataFrame"):
-        return lambda frame: (frame.columns, frame.dtypes)
-    if (library, name) == ("polars", "LazyFrame"):
-        return lambda lazy: ((schema := lazy.collect_schema()).names(), schema.dtypes())
-    if (library, name) == ("pandas", "DataFrame"):
-        return lambda frame: (list(frame.columns), list(frame.dtypes))
-    if library == "pyarrow" and name in ("Table", "RecordBatch"):
-        return lambda table: (table.schema.names, table.schema.types)
-    if name == "DuckDBPyRelation":
-        return lambda relation: (relation.columns, relation.types)
-    return None
+_COLUMNS: dict[str, Callable[[Any], Columns]] = {
+    "polars.DataFrame": lambda frame: (frame.columns, frame.dtypes),
+    "polars.LazyFrame": lambda lazy: ((schema := lazy.collect_schema()).names(), schema.dtypes()),
+    "pandas.DataFrame": lambda frame: (list(frame.columns), list(frame.dtypes)),
+    "pyarrow.Table": lambda table: (table.schema.names, table.schema.types),
+    "pyarrow.RecordBatch": lambda table: (table.schema.names, table.schema.types),
+    "duckdb.DuckDBPyRelation": lambda relation: (relation.columns, relation.types),
+}
+"""By `frame_kind`."""
 
 
 def is_lazy_frame(value: object) -> bool:
@@ -315,17 +307,28 @@ _FRAMES = {
 
 
 def frame_kind(value: object) -> str:
-    """The library and class of a frame; "" for any other value. No library is imported for it.
+    """The library and class of a frame, also of a subclass; "" for any other value. No library is imported for it.
 
     Example:
         >>> import polars as pl
         >>> frame_kind(pl.LazyFrame({"a": [1]})), frame_kind([1])
         ('polars.LazyFrame', '')
     """
-    for kind in type(value).__mro__:
-        library = kind.__module__.partition(".")[0].removeprefix("_")
-        if kind.__name__ in _FRAMES.get(library, ()):
-            return f"{library}.{kind.__name__}"
+    kind: Any = type(value)
+    return _frame_kind(kind)
+
+
+def is_relation(value: object) -> bool:
+    """Whether a value is a relation of DuckDB."""
+    return frame_kind(value) == "duckdb.DuckDBPyRelation"
+
+
+@lru_cache(maxsize=1000)
+def _frame_kind(kind: Any) -> str:
+    for base in kind.__mro__:
+        library = base.__module__.partition(".")[0].removeprefix("_")
+        if base.__name__ in _FRAMES.get(library, ()):
+            return f"{library}.{base.__name__}"
     return ""
 
 
@@ -346,16 +349,18 @@ def parquet_rows(path: str) -> int | None:
 
 
 @lru_cache(maxsize=1000)  # classes may be made anew for each run
-def _counter_of(kind: type) -> Callable[[Any], int | None] | None:
+def _counter_of(kind: Any) -> Callable[[Any], int | None] | None:
     if kind is Batch:
         return len
     if issubclass(kind, Path):
         return lambda path: parquet_rows(str(path))
-    library = kind.__module__.partition(".")[0]
-    if (library, kind.__name__) == ("polars", "DataFrame"):
-        return lambda frame: int(frame.height)
-    if library == "pandas" and kind.__name__ == "DataFrame":
-        return len
-    if library == "pyarrow" and kind.__name__ in ("Table", "RecordBatch"):
-        return lambda table: int(table.num_rows)
-    return None
+    return _ROWS.get(_frame_kind(kind))
+
+
+_ROWS: dict[str, Callable[[Any], int]] = {
+    "polars.DataFrame": lambda frame: int(frame.height),
+    "pandas.DataFrame": len,
+    "pyarrow.Table": lambda table: int(table.num_rows),
+    "pyarrow.RecordBatch": lambda table: int(table.num_rows),
+}
+"""By `frame_kind`."""

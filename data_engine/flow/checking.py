@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from data_engine.errors import FlowValidationError
-from data_engine.flow.batch import frame_kind
+from data_engine.flow.batch import frame_kind, is_relation
 from data_engine.flow.compared import (
     ComparedTerms,
     asks_for_nan,
@@ -500,7 +500,7 @@ def _as_polars(frame: Any) -> pl.DataFrame:
         return frame.collect()
     if isinstance(frame, pl.DataFrame):
         return frame
-    if type(frame).__name__ == "DuckDBPyRelation":
+    if is_relation(frame):
         frame = frame.to_arrow_table()
     return _of_arrow(frame) if type(frame).__module__.partition(".")[0] == "pyarrow" else _of_pandas(frame)
 

@@ -15,6 +15,7 @@ from html import escape
 from io import BytesIO
 from typing import Any, NamedTuple
 
+from data_engine.flow.batch import frame_kind
 from data_engine.formatting import both_ends, first_few, plural
 
 _LONGEST_TEXT = 20_000
@@ -65,9 +66,8 @@ class="number">1</td></tr><tr><td class="number">2</td></tr></tbody></table></di
 
 def _frame_of(value: Any, rows: int) -> tuple[Any, int] | None:
     """The first rows of a frame in Polars, and the number of all; None for another object."""
-    kind = type(value)
-    library, name = kind.__module__.partition(".")[0], kind.__name__
-    if (library, name) not in _FRAMES:
+    library, _, name = frame_kind(value).partition(".")
+    if not library:
         return None
     import polars as pl
 
@@ -83,13 +83,6 @@ def _frame_of(value: Any, rows: int) -> tuple[Any, int] | None:
     if library == "pyarrow":
         return _from_arrow(value.slice(0, rows)), value.num_rows
     return _from_arrow(value.limit(rows).to_arrow_table()), value.shape[0]
-
-
-_FRAMES = {("polars", "DataFrame"), ("polars", "LazyFrame"), ("polars", "Series"), ("pandas", "DataFrame")} | {
-    *(("pandas", "Series"), ("pyarrow", "Table"), ("pyarrow", "RecordBatch"), ("duckdb", "DuckDBPyRelation")),
-    ("_duckdb", "DuckDBPyRelation"),
-}
-"""The kinds of frames: library and class."""
 
 
 def _from_arrow(table: Any) -> Any:
