@@ -68,22 +68,49 @@ class PassFrames:
     def code(self, steps: int, deployment_id: str | None) -> str | None:
         """The digest of the code of the first `steps` steps and all that it reaches, but for libraries, data and times; None where it
         cannot be followed."""
-        if deployment_id is None or self.flow._edited is not None:
-            return self._codes[steps]
-        key = (self.home.layout.root, self.flow.name or "", deployment_id)
-        codes = _codes.get(key)
-        if codes is None:
-            if len(_codes) >= _MOST_KEPT:
-                _codes.clear()
-            codes = _codes[key] = _codes_of(self.flow.steps)
-        return codes[steps]
+        is_deployed = deployment_id is not None and self.flow._edited is None
+        return self.seen.codes(self.flow.steps, deployment_id if is_deployed else None)[steps]
 
     @cached_property
-    def _codes(self) -> list[str | None]:
-        global _followed
-        if _followed is None or _followed[0] is not self.flow.steps:
-            _followed = self.flow.steps, _codes_of(self.flow.steps)
-        return _followed[1]
+    def seen(self) -> _Seen:
+        """What this process has seen of the flow's frames."""
+        if len(_seen) >= _MOST_KEPT:
+            _seen.clear()
+        return _seen.setdefault((self.home.local.ledger_path, self.flow.name or ""), _Seen())
+
+
+class _Seen:
+    """What a process has seen of the frames of one flow: the code of its steps, its `last` frames with the columns that they were made
+    of, the digests of the sets of frames of its runs, and of these the `good` ones and those whose columns are `sent`."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[str, int], tuple[Columns, Frame]] = {}
+        self.good: set[str] = set()
+        self.sent: set[str] = set()
+        self._digests: dict[tuple[Frame, ...], str] = {}
+        self._codes: tuple[str | tuple[StepSpec, ...], list[str | None]] = ((), [""])
+
+    def codes(self, steps: tuple[StepSpec, ...], deployment_id: str | None) -> list[str | None]:
+        """The digests of no step, of the first, of the first two ...; the deployment stands for the steps, which each pass makes anew."""
+        of, codes = self._codes
+        if of is not steps and (deployment_id is None or of != deployment_id):
+            codes = _codes_of(steps)
+            self._codes = steps if deployment_id is None else deployment_id, codes
+        return codes
+
+    def digest(self, frames: tuple[Frame, ...]) -> str:
+        """The digest of frames in any order of their columns, and of a batch in any order of its frames."""
+        digest = self._digests.get(frames)
+        if digest is None:
+            if len(self._digests) >= _MOST_KEPT:
+                self._digests.clear()
+            text = json.dumps(sorted((name, code, sorted(columns)) for name, code, columns in frames))
+            digest = self._digests[frames] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return digest
+
+
+_MOST_KEPT = 1_000
+_seen: dict[tuple[Path, str], _Seen] = {}
 
 
 def _codes_of(steps: Sequence[StepSpec]) -> list[str | None]:
@@ -114,8 +141,7 @@ class RunFrames:
 
     def __init__(self, of: PassFrames, deployment_id: str | None) -> None:
         self._of, self._deployment_id = of, deployment_id
-        self._flow = of.flow.name or ""
-        self._key = of.home.local.ledger_path, self._flow
+        self._flow, self._seen = of.flow.name or "", of.seen
         self._frames: dict[str, tuple[Frame, ...]] = {}
         self._count = 0
 
@@ -154,20 +180,18 @@ class RunFrames:
         frames = self._all
         if not frames:
             return None
-        digest = _digest(frames)
-        good = _good.setdefault(self._key, set())
+        digest, good = self._seen.digest(frames), self._seen.good
         changed: tuple[FrameChange, ...] = ()
         if finds_drift and digest not in good and self._of.home.has_ledger:
             with suppress(LedgerError):  # drift is told by the next run, and no run fails for it
                 if not is_known(self._of.home.ledger(), self._flow, digest):
                     changed = drift(frames, known_frames(self._of.home.ledger(), self._flow))
                 good.add(digest)
-        is_sent = (self._key[0], digest) in _sent
-        return FeedSchema(digest, None if is_sent else frames, changed)
+        return FeedSchema(digest, None if digest in self._seen.sent else frames, changed)
 
     def note_sent(self, schema: FeedSchema) -> None:
         """The run's end is recorded, and with it the columns."""
-        _sent.add((self._key[0], schema.digest))
+        self._seen.sent.add(schema.digest)
 
     @property
     def _all(self) -> tuple[Frame, ...]:
@@ -193,34 +217,11 @@ class RunFrames:
 
     def _kept(self, name: str, number: int, code: str, columns: Columns) -> Frame:
         """The frame that the last run had, where it is the same: texts are made of types only when they are other ones."""
-        key = (*self._key, name, number)
         names, types = columns
-        last = _last.get(key)
+        last = self._seen.last.get((name, number))
         if last is None or last[1].code != code or last[0] != (names, types):
-            if len(_last) >= _MOST_KEPT:
-                _last.clear()
             pairs = (
                 (str(column), beginning(str(kind), _LONGEST_TYPE)) for column, kind in zip(names, types, strict=True)
             )
-            last = _last[key] = (names, types), Frame(name, code, tuple(pairs))
+            last = self._seen.last[name, number] = (names, types), Frame(name, code, tuple(pairs))
         return last[1]
-
-
-_MOST_KEPT = 1_000
-_last: dict[tuple[Any, ...], tuple[Columns, Frame]] = {}
-_codes: dict[tuple[Path, str, str], list[str | None]] = {}
-_followed: tuple[tuple[StepSpec, ...], list[str | None]] | None = None
-_good: dict[tuple[Path, str], set[str]] = {}
-_sent: set[tuple[Path, str]] = set()
-_digests: dict[tuple[Frame, ...], str] = {}
-
-
-def _digest(frames: tuple[Frame, ...]) -> str:
-    """The digest of frames in any order of their columns, and of a batch in any order of its frames."""
-    digest = _digests.get(frames)
-    if digest is None:
-        if len(_digests) >= _MOST_KEPT:
-            _digests.clear()
-        text = json.dumps(sorted((name, code, sorted(columns)) for name, code, columns in frames))
-        digest = _digests[frames] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return digest
