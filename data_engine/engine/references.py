@@ -62,7 +62,7 @@ def reference_of(path: str, size_bytes: int, mtime_ns: int) -> Reference | None:
 class References:
     """The references of a workspace's flows, as its history knows them; it is read again only when somebody has written there.
 
-    `outdated` looks at no file; `look` does, on the machine of the owner. `facts` gives the size and the time of a file. One thread at a time.
+    `outdated` looks at no file; `look` does, on the machine of the owner, and `changed` for whoever asks for one. `facts` gives the size and the time of a file. One thread at a time.
     """
 
     def __init__(
@@ -117,6 +117,15 @@ class References:
         if news:
             put_sightings(self._ledger, news, utc_text(time.time()))
 
+    def changed(self, path: str) -> Reference | None:
+        """How the reference at this path, one that `outdated` was asked for, is now; None where it is as it is known."""
+        return self._look_at(self._now[path])
+
+    def take(self, seen: Reference) -> None:
+        """Let what `changed` has seen count in the answers of this object; it is not stored."""
+        self._now[seen.path] = seen
+        self._find()
+
     def _look_at(self, before: Reference) -> Reference | None:
         try:
             facts = self._facts(before.path)
@@ -135,4 +144,9 @@ class References:
         self._now = current(self._runs, sightings(ledger, layout) if self._runs else {})
         writers = writers_of(ledger, layout, self._now) if self._now else {}
         self._no = not_references(self._runs, folders, writers)
-        self._outdated = outdated(self._runs, self._now, self._no, lambda ids: outputs_here(ledger, layout, ids))
+        self._find()
+
+    def _find(self) -> None:
+        self._outdated = outdated(
+            self._runs, self._now, self._no, lambda ids: outputs_here(self._ledger, self._layout, ids)
+        )

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -86,7 +87,14 @@ from data_engine.status.build import (
     references_changed,
 )
 from data_engine.status.deployed_before import history_of, names_of, tell_earlier, undeployed
-from data_engine.status.places import gone_outputs, gone_text, last_written, rows_recorded, table_meant
+from data_engine.status.places import (
+    gone_outputs,
+    gone_text,
+    last_written,
+    rows_recorded,
+    table_meant,
+    within_the_limit,
+)
 from data_engine.status.runs import with_text
 from data_engine.suggestions import as_typed, near_offer, nearest_files
 from data_engine.workspace.layout import WorkspaceLayout
@@ -283,9 +291,12 @@ def _of_reference(source: FactSource, facts: WorkspaceFacts, subject: str, file:
     """The outputs that were made before the file, a reference, changed, a row each; else how many were made with it as it is."""
     flows = [flow.entry.flow for flow in facts.flows if flow.entry.flow is not None]
     references = References(source.home.ledger(), source.home.layout)
-    rows = outdated_there(references.outdated(flows), flows)
+    references.outdated(flows)
     read, ending = references.read_by(), f"{os.sep}{os.path.normpath(subject)}"
     for path in [file] if file in read else [path for path in read if path.endswith(ending)]:
+        if (seen := within_the_limit(partial(references.changed, path), None)) is not None:
+            references.take(seen)
+        rows = outdated_there(references.outdated(flows), flows)
         bad = [
             Explanation(
                 run.flow,

@@ -155,7 +155,7 @@ def test_of_a_source_that_is_gone_nothing_is_outdated(workspace: Workspace, ws: 
     until(lambda: changed(workspace) == {"products.csv": 2})
 
 
-def test_without_an_engine_a_backfill_looks_itself(workspace: Workspace, ws: WorkspaceFiles) -> None:
+def test_without_an_engine_a_backfill_and_explain_look_themselves(workspace: Workspace, ws: WorkspaceFiles) -> None:
     reference = sales(ws, 3)
     workspace.start_engine()
     until(lambda: ended(workspace, "sales", 3))
@@ -163,6 +163,8 @@ def test_without_an_engine_a_backfill_looks_itself(workspace: Workspace, ws: Wor
     until(lambda: not workspace.status().engine.on)
 
     correct(reference, RIGHT)
+    assert "products.csv has changed since 3 outputs were made" in reasons(workspace, str(reference))
+    assert changed(workspace) == {}, "who asks for one file stores nothing"
     shown = workspace.backfill("sales", reprocess="outdated", dry_run=True)
 
     assert shown is not None
