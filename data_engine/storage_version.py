@@ -18,6 +18,7 @@ _OPTION = "storage_compatibility_version"
 _RELEASES = ((69, "2.0"), (68, "1.5"), (67, "1.4"), (66, "1.3"), (65, "1.2"), (64, "1.0"))
 """The number in a file, and the first release that writes it. Reference: https://duckdb.org/docs/stable/internals/storage"""
 
+_MOST_FILES = 100
 _ATTACH = r"(?i)\battach\s+(?:or\s+replace\s+)?(?:database\s+)?(?:if\s+not\s+exists\s+)?'((?:[^']|'')+)'(?:\s+as\s+[^\s(;]+)?\s*(\([^)]*\))?"
 _OTHERWISE = r"\btype\b(?!\s+'?duckdb)|storage_version|read_only|encryption"
 _SCHEME = r"(?i):|[a-z][a-z0-9+]+:"
@@ -108,6 +109,38 @@ def number_of(path: str | os.PathLike[str]) -> int | None:
         head = head_of(Path(path), 20)
         return int.from_bytes(head[12:20], "little") if head[8:12] == b"DUCK" else None
     return None
+
+
+def too_new(folder: Path) -> tuple[str, ...]:
+    """A sentence for each database in the folder that the DuckDB of this machine cannot read, of the first hundred files; none where that one is
+    newer than all that are known here.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "mart.duckdb").write_bytes(bytes(8) + b"DUCK" + (999).to_bytes(8, "little"))
+        >>> too_new(folder)[0].partition(", and")[0]
+        'mart.duckdb was made by a newer DuckDB'
+    """
+    from importlib.metadata import version
+
+    here = version("duckdb")
+    own = _parts(here)
+    if own > _parts(_RELEASES[0][1]):
+        return ()
+    reads = max((number for number, release in _RELEASES if _parts(release) <= own), default=0)
+    with suppress(OSError):
+        paths = sorted(path for path in folder.iterdir() if path.is_file())[:_MOST_FILES]
+        return tuple(
+            f"{path.name} was made by a newer DuckDB, and the one of this machine, {here}, cannot read it: pip install -U duckdb"
+            for path in paths
+            if (number_of(path) or 0) > reads
+        )
+    return ()
+
+
+def _parts(release: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", release)[:2]))
 
 
 def fix_of_newer(message: str, file: str = "it") -> str | None:

@@ -45,6 +45,7 @@ from data_engine.scheduler.dispatcher import Dispatcher, ReadyFlow, Scheduler
 from data_engine.scheduler.folder_poller import FolderPoller
 from data_engine.status.build import HeldFiles, outdated_there, references_changed
 from data_engine.status.record import ServiceFacts
+from data_engine.storage_version import too_new
 from data_engine.workspace.machine import machine_id
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Daemon:
         self.number = 0
         self.ready = asyncio.Event()
         self._pruned_s = 0.0
+        self._too_new: tuple[str, ...] = ()
         self._stages = StageSweeper(self.ledger, home)
         self._held_at_rest: dict[str, int] = {}
         self.gone: frozenset[tuple[str, str]] = frozenset()
@@ -263,8 +265,10 @@ class Daemon:
             await asyncio.to_thread(self._references.look, flows)
         rows = await asyncio.to_thread(self._references.outdated, flows)
         changed = references_changed(await asyncio.to_thread(outdated_there, rows, flows), flows)
-        if changed != self.changed:
-            self.changed = changed
+        databases = self.home.layout.databases_dir
+        newer = () if self.ownership.is_held else await asyncio.to_thread(too_new, databases)
+        if (changed, newer) != (self.changed, self._too_new):
+            self.changed, self._too_new = changed, newer
             self.tell()
 
     async def _tell_tick(self) -> None:
@@ -473,7 +477,7 @@ class Daemon:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about this machine."""
-        return () if self._awake.trouble is None else (self._awake.trouble,)
+        return (*(() if self._awake.trouble is None else (self._awake.trouble,)), *self._too_new)
 
     @property
     def service(self) -> ServiceFacts:

@@ -38,6 +38,7 @@ from data_engine.status.build import (
     requests_told,
 )
 from data_engine.status.record import DaemonFacts, EngineFacts, ServiceFacts
+from data_engine.storage_version import too_new
 from data_engine.workspace.machine import machine_id
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class OfflineFacts:
             warnings=(
                 *(() if error is not None else home.settings().warnings),
                 *clock_warnings(kept_doubt(ledger, now_s)),
+                *(() if elsewhere is None else too_new(home.layout.databases_dir)),
             ),
             daemon=self.daemon,
             requests=requests_told(ledger, now_s),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from data_engine.errors import WorkspaceError
 from data_engine.formatting import cli_line, plural
 from data_engine.platforms.host import shell_line
 from data_engine.platforms.names import with_home
+from data_engine.storage_version import too_new
 from data_engine.view.card import Card, Lines, Note, table
 from data_engine.view.verb import Answer, Option, Place, Subject, VerbGroup, said
 
@@ -183,7 +185,8 @@ def release(place: Place, now: Annotated[bool, Option("First stop running work a
 
 def take_over(place: Place) -> Answer:
     """Own the workspace of an owner that has been silent for the stale threshold. Exit code 3 when it has not."""
-    return _lease(place.workspace.take_over())
+    ws = place.workspace
+    return _lease(ws.take_over(), too_new(ws.layout.databases_dir))
 
 
 def repair(place: Place) -> Answer:
@@ -192,8 +195,9 @@ def repair(place: Place) -> Answer:
     return said(message, {"repaired": message})
 
 
-def _lease(lease: LeaseStatus) -> Answer:
-    return said("\n".join([*([] if lease.said is None else [lease.said]), *lease.lines]), lease.as_dict())
+def _lease(lease: LeaseStatus, warnings: Sequence[str] = ()) -> Answer:
+    text = "\n".join([*([] if lease.said is None else [lease.said]), *lease.lines])
+    return said(text, lease.as_dict(), notes=tuple(map(Note.warning, warnings)))
 
 
 LEASE = VerbGroup(

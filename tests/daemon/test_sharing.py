@@ -247,6 +247,23 @@ def test_an_idle_owner_tells_its_panel_nothing(team: Path, station: Make) -> Non
         assert len(told) > before[0]
 
 
+def test_whoever_only_observes_is_told_of_databases_that_it_could_not_read(team: Path, station: Make) -> None:
+    """Before a run fails there: in its status, with a daemon and without one; the owner has made it, so it is not told."""
+    anna, ben = station("anna"), station("ben")
+    anna.start()
+    drop(team, "a.txt", 0)
+    until(lambda: statuses(anna) == {"a.txt": ["success"]})
+    databases = team / "databases"
+    databases.mkdir(exist_ok=True)
+    (databases / "mart.duckdb").write_bytes(bytes(8) + b"DUCK" + (999).to_bytes(8, "little"))
+
+    words = "mart.duckdb was made by a newer DuckDB"
+    assert any(words in warning for warning in ben.command("status")[1]["warnings"])
+    ben.start(engine=False)
+    until(lambda: any(words in warning for warning in ben.daemon.get("/status")["warnings"]))
+    assert not any(words in warning for warning in anna.daemon.get("/status")["warnings"])
+
+
 def test_only_an_engine_or_a_run_owns_the_workspace_not_somebody_who_watches(team: Path, station: Make) -> None:
     """An event stream, as a panel has one, keeps the daemon and not the lease; after `idle_exit` anybody may own."""
     (team / "config" / "data_engine.toml").write_text(SETTINGS + '[daemon]\nidle_exit = "1s"\n')
