@@ -119,7 +119,7 @@ def examine(layout: WorkspaceLayout) -> Iterator[Finding]:
             yield from check_shared_history(layout, local)
             yield check_deployed(home)
             yield check_secrets(local)
-            yield check_duckdb(local, settings.databases.storage_version)
+            yield check_duckdb(local, layout.databases_dir, settings.databases.storage_version)
         yield from check_cluster(layout, local, settings.executor)
     recipients = yield from check_modules(layout.flow_modules_dir)
     yield from check_alerts([*settings.alerts.to, *recipients])

@@ -33,6 +33,7 @@ from data_engine.platforms import host
 from data_engine.platforms.processes import apart, detached
 from data_engine.record import frozen
 from data_engine.status.record import ServiceFacts
+from data_engine.storage_version import too_new
 from data_engine.workspace.layout import LocalLayout, WorkspaceLayout
 from data_engine.workspace.secret_store import has_secret, keyring_trouble
 from data_engine.workspace.settings import ExecutorSettings
@@ -202,8 +203,10 @@ _NEWEST = """
 """
 
 
-def check_duckdb(local: LocalLayout, storage_version: str) -> Finding:
-    """Whether each workstation that ran flows has a DuckDB that opens what the others make."""
+def check_duckdb(local: LocalLayout, databases: Path, storage_version: str) -> Finding:
+    """Whether the DuckDB here opens the databases that are there, and that of each workstation that ran flows what the others make."""
+    if newer := too_new(databases):
+        return Finding("duckdb versions", False, "; ".join(newer), "pip install -U duckdb")
     versions: dict[str, str] = {"here": version("duckdb")}
     with suppress(sqlite3.Error, ValueError), closing(connect_to_look(local.ledger_path)) as connection:
         for run_by, distributions, _ in connection.execute(_NEWEST):

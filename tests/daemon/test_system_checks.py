@@ -47,7 +47,8 @@ def test_workstations_with_another_duckdb_are_named(ws: WorkspaceFiles) -> None:
     found.load_flow("one").run_once()
     (run,) = found.runs()
 
-    finding = check_duckdb(found.home.local, "v1.5.0")
+    databases = found.layout.databases_dir
+    finding = check_duckdb(found.home.local, databases, "v1.5.0")
     apart = judge_duckdb({"here": "2.0.1", "ann@ws2": "1.5.6"}, "v2.0.0")
 
     assert finding.ok
@@ -55,3 +56,6 @@ def test_workstations_with_another_duckdb_are_named(ws: WorkspaceFiles) -> None:
     assert apart.ok is False
     assert "1.5.6 (ann@ws2)" in apart.measured
     assert 'storage_version = "v1.5.0"' in str(apart.fix)
+    databases.mkdir(exist_ok=True)
+    (databases / "mart.duckdb").write_bytes(bytes(8) + b"DUCK" + (999).to_bytes(8, "little"))
+    assert "mart.duckdb" in check_duckdb(found.home.local, databases, "v1.5.0").measured
