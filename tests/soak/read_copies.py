@@ -1,8 +1,9 @@
-"""`python -m tests.soak.read_copies [SECONDS] [SEED]`: a program writes a warehouse each 5 s while five readers look at it all the time.
+"""`python -m tests.soak.read_copies [SECONDS] [EVERY]`: a flow writes a warehouse each 5 s, or so many, while five readers look at it all
+the time.
 
-Two readers are cells of Jupyter kernels, one keeps every copy open, one is killed while it copies, one reads and closes. No write fails or
-waits for longer than a second; each reader sees a state whose sums balance, and how many writes that is behind the last one is counted.
-At the end the copies together are within their bound.
+Two readers are cells of Jupyter kernels (not on Windows), one keeps every copy open, one is killed while it copies, one reads and closes.
+No write fails or waits for longer than a second; each reader sees a state whose sums balance, and how many writes that is behind the last
+one is counted. At the end the copies together are within their bound.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +24,40 @@ import duckdb
 from data_engine import Workspace
 
 EACH_S = 5.0
+KERNELS = 0 if sys.platform == "win32" else 2
 ROWS = 10_000_000
 CACHE_BYTES = 10**9
 
+FLOW = """
+import time
+import duckdb
+from data_engine import Flow
+
+def write(context):
+    number, began = context.params["number"], time.monotonic()
+    with duckdb.connect(str(context.database("w.duckdb"))) as connection:
+        opened_s = time.monotonic() - began
+        connection.execute("BEGIN")
+        connection.execute(f"UPDATE accounts SET amount = amount + (CASE WHEN n % 2 = {number % 2} THEN 3 ELSE -3 END)")
+        connection.execute(f"INSERT INTO moves SELECT {number}, range % 2 * 2 - 1 FROM range(100000)")
+        connection.execute(f"UPDATE last SET number = {number}")
+        connection.execute("COMMIT")
+    return opened_s
+
+def build():
+    return Flow(group="G").step(write)
+"""
 WRITE = """
-import duckdb, json, sys, time
+import json, sys, time
 from pathlib import Path
-database, log, seconds, each_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-until, number = time.monotonic() + seconds, 0
+from data_engine import Workspace
+root, log, seconds, each_s = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+flow, until, number = Workspace(root).load_flow("writer"), time.monotonic() + float(seconds), 0
 while time.monotonic() < until:
-    began, number, error = time.monotonic(), number + 1, ""
-    try:
-        with duckdb.connect(database) as connection:
-            opened_s = time.monotonic() - began
-            connection.execute("BEGIN")
-            connection.execute(f"UPDATE accounts SET amount = amount + (CASE WHEN n % 2 = {number % 2} THEN 3 ELSE -3 END)")
-            connection.execute(f"INSERT INTO moves SELECT {number}, range % 2 * 2 - 1 FROM range(100000)")
-            connection.execute(f"UPDATE last SET number = {number}")
-            connection.execute("COMMIT")
-    except duckdb.Error as raised:
-        error, opened_s = str(raised), time.monotonic() - began
+    began, number = time.monotonic(), number + 1
+    (context,) = flow.run_once(params={"number": number}, on_error="continue")
     with log.open("a") as file:
-        print(json.dumps([number, opened_s, error, time.time()]), file=file, flush=True)
+        print(json.dumps([number, context.current or 0.0, str(context.error or ""), time.time()]), file=file, flush=True)
     time.sleep(max(0.0, began + each_s - time.monotonic()))
 """
 
@@ -83,10 +97,11 @@ while True:
 class Campaign:
     """One workspace, its writer and its readers."""
 
-    def __init__(self, folder: Path, seconds: float, seed: int) -> None:
-        self.seconds, self.random = seconds, random.Random(seed)
+    def __init__(self, folder: Path, seconds: float, each_s: float) -> None:
+        self.seconds, self.each_s, self.random = seconds, each_s, random.Random()
         self.ws = Workspace.create(folder / "ws")
         self.ws.layout.settings_path.write_text(f'[preview]\ncopy_limit = "1GB"\ncache = "{CACHE_BYTES}B"\n')
+        (self.ws.layout.flow_modules_dir / "writer.py").write_text(FLOW)
         self.ws.layout.databases_dir.mkdir(exist_ok=True)
         self.database = self.ws.layout.databases_dir / "w.duckdb"
         self.written, self.looks = folder / "written", folder / "looks"
@@ -110,12 +125,12 @@ class Campaign:
         """Write and read until the time is over."""
         from jupyter_client.manager import start_new_kernel
 
-        kernels: list[Any] = [start_new_kernel() for _ in range(2)]
+        kernels: list[Any] = [start_new_kernel() for _ in range(KERNELS)]
         processes = [self.start(kind) for kind in ("plain", "keeps open")]
         for _, client in kernels:
             client.execute_interactive(self.reader("kernel", LOOK), output_hook=lambda message: None)
-        command = [sys.executable, "-c", WRITE, self.database, self.written, self.seconds, EACH_S]
-        writer = subprocess.Popen(list(map(str, command)))
+        command = [sys.executable, "-c", WRITE, self.ws.root, self.written, self.seconds, self.each_s]
+        writer = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
         try:
             while writer.poll() is None:
                 for _, client in kernels:
@@ -166,12 +181,10 @@ class Campaign:
 
 def main() -> int:
     """The number of promises that did not hold."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
-    print(f"seed {seed}", flush=True)
+    seconds, each_s = (float(given or usual) for given, usual in zip_longest(sys.argv[1:], (3600.0, EACH_S)))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         os.environ["DATA_ENGINE_STATE_ROOT"] = str(Path(name) / "state")
-        campaign = Campaign(Path(name), seconds, seed)
+        campaign = Campaign(Path(name), seconds, each_s)
         campaign.run()
         return campaign.judge()
 
