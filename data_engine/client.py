@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from data_engine.workspace.settings import WorkspaceSettings
 
 T = TypeVar("T")
-if "ipykernel" in sys.modules:
+if "IPython" in sys.modules:
     from data_engine.kernel_imports import watch_imports
 
     watch_imports()

@@ -2,7 +2,7 @@
 
 Once a kernel has imported `Flow`, `flow_helpers` and the modules of the notebook's `flow_modules` folder are found wherever the
 kernel was started, and `%flow` loads itself. Before each cell, helpers whose files have changed are forgotten, so that the cell
-that imports one gets the edited helper at once.
+that imports one gets the edited helper at once. A mistake that a cell shows is placed in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from data_engine.errors import FlowValidationError, place_with
 from data_engine.keeping import in_cells
 from data_engine.workspace.layout import authored_folder, kernel_shell
 
@@ -41,6 +42,16 @@ def _copy_in_cell(database: Path) -> Path:
     from data_engine.engine.read_copies import copy_in_cell
 
     return copy_in_cell(database)
+
+
+def _place(error: FlowValidationError) -> None:
+    """Say which cell a mistake came from."""
+    from data_engine.notebook.locate import annotate
+
+    annotate(error)
+
+
+place_with(_place)
 
 
 class AuthoredFinder:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from data_engine.argument_checks import checked
-from data_engine.errors import FlowValidationError, place_with
+from data_engine.errors import FlowValidationError
 from data_engine.flow import flow as value
 
 TYPE_CHECKING = False
@@ -22,15 +22,7 @@ if TYPE_CHECKING:
     PathText = str | PathLike[str]
 
 
-def _place(error: FlowValidationError) -> None:
-    """Say which cell a mistake in `build()` came from."""
-    from data_engine.notebook.locate import annotate
-
-    annotate(error)
-
-
-place_with(_place)
-if "ipykernel" in sys.modules:
+if "IPython" in sys.modules:
     from data_engine.kernel_imports import watch_imports
 
     watch_imports()

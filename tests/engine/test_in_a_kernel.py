@@ -254,6 +254,18 @@ INTERRUPTED = (
 )
 
 
+def test_a_mistake_with_the_workspace_is_a_few_lines(ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing but the workspace was imported."""
+    (ws.modules / "look.ipynb").write_bytes(
+        notebook_bytes("from data_engine import Workspace\nws = Workspace.current()", 'ws.database("none.duckdb")')
+    )
+    _, shown = run_in_kernel(ws.modules / "look.ipynb", monkeypatch)
+
+    assert shown.startswith("look.ipynb, cell 2")
+    assert "there is no database none.duckdb" in shown
+    assert "data_engine/" not in shown
+
+
 @pytest.mark.parametrize(("call", "said"), INTERRUPTED)
 def test_an_interrupted_call_is_one_line(
     claims: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, call: str, said: str
