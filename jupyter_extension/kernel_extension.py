@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from data_engine.kernel_imports import watch_imports
 from data_engine.workspace.layout import ipython_shell
 from data_engine.workspace.two_packages import two_packages_text
 
@@ -14,6 +15,7 @@ _NAME, IDENTIFIER = "flow", "data_engine.flow"
 def load(shell: Any) -> None:
     """Give the IPython shell the magic `%flow`; a second time changes nothing. Starts no daemon."""
     unload(shell)
+    watch_imports()
 
     def flow(line: str) -> Any:
         from jupyter_extension.magics import run_line
