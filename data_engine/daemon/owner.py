@@ -51,6 +51,7 @@ from data_engine.planning.slots import zone_of
 from data_engine.record import frozen
 from data_engine.scheduler.executor import SourceRun
 from data_engine.scheduler.run_queue import Turn, Work
+from data_engine.secret import MASK
 from data_engine.status.deployed_before import find_flow
 from data_engine.status.record import WorkspaceStatus
 from data_engine.status.runs import accepted_columns, no_run
@@ -292,7 +293,8 @@ class DaemonOwner:
     async def retry(
         self, flow: str | None, source: str | None, *, accept: bool = False
     ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-        """Free the held sources of `flow` (of all, or only `source`); how many were held, what was accepted, and what stays held."""
+        """Free the held sources of `flow` (of all, or only `source`); how many were held, what was accepted, and what stays held. A flow
+        whose columns were accepted and that holds nothing, as one that runs by hand, is run."""
         if flow is not None:
             await self.named(flow)
         self.daemon.ownership.require_not_elsewhere()
@@ -306,8 +308,11 @@ class DaemonOwner:
         columns = await asyncio.to_thread(accepted_columns, self.daemon.ledger, names) if accept else ()
         flows = [planned for name in names if (planned := self.daemon.planned_flow(name))]
         held = await asyncio.to_thread(self.daemon.held_files.of, flows)
-        slots = sum(self.daemon.triggers.free(name, keys) for name in names)
-        count = slots + sum(len(files if keys is None else files & keys) for files in held.values())
+        slots = {name: self.daemon.triggers.free(name, keys) for name in names}
+        count = sum(slots.values()) + sum(len(files if keys is None else files & keys) for files in held.values())
+        for name in {words.partition(":")[0] for words in columns}:
+            if not slots.get(name) and not held.get(name):
+                await self.run(name, None, self._last_params(name))
         if keys is not None:
             return count, (), ()
         whys = {name: why for name in names if (why := self.daemon.triggers.feed_shrunk(name)) is not None}
@@ -315,6 +320,10 @@ class DaemonOwner:
             self.daemon.triggers.accept(name)
         words = (*columns, *(f"{name}: {why.what}" for name, why in whys.items()))
         return (count, words, ()) if accept else (count, (), words)
+
+    def _last_params(self, flow: str) -> dict[str, Any]:
+        params = next((run.params or {} for run in self.daemon.ledger.runs(flow, 1)), {})
+        return {name: value for name, value in params.items() if value != MASK}
 
     async def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again."""

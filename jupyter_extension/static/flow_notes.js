@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { lookAtHeld } from "./files.js";
 import { plural } from "./format.js";
 import { typedParams } from "./parameters.js";
-import { agoText, button, cellLinks, folded, icon, pathText } from "./pieces.js";
+import { agoText, button, cellLinks, folded, icon, pathText, withCode } from "./pieces.js";
 import { replayButton } from "./replay.js";
 
 /** @import { FileView, FlowDetails, PanelFlow, RunView } from "./types" */
@@ -45,7 +45,7 @@ function acceptButton(app, row, confirm) {
 export function driftLine(row) {
   if (!row.drift || !row.drift.length) return null;
   return h("div", { class: "de-note de-warn", key: "drift" }, icon({ shape: "triangle", tone: "warn" }),
-    h("div", { class: "de-grow" }, h("div", { class: "de-strong" }, "Its feed has changed"), row.drift.map((one) => h("div", { key: one.name }, one.text))));
+    h("div", { class: "de-grow" }, h("div", { class: "de-strong" }, "Its feed has changed"), row.drift.map((one) => h("div", { key: one.name }, withCode(one.text)))));
 }
 
 /**

@@ -63,6 +63,15 @@ export function note(tone, key, ...inside) {
 const LONG = 90;
 
 /**
+ * A text in which what stands between backticks is code.
+ *
+ * @param {string} text
+ */
+export function withCode(text) {
+  return text.split(/`([^`\n]+)`/).map((part, index) => index % 2 ? h("code", { key: String(index) }, part) : part);
+}
+
+/**
  * A text of which a long one shows two lines, and all of it with what belongs to it when it is opened.
  *
  * @param {string} text
@@ -70,8 +79,8 @@ const LONG = 90;
  */
 export function folded(text, ...rest) {
   const more = rest.filter(Boolean);
-  if (text.length <= LONG && !more.length) return h("div", null, text);
-  return h("details", { class: "de-fold", key: `fold ${text}` }, h("summary", null, h("div", { class: "de-grow" }, text)), more);
+  if (text.length <= LONG && !more.length) return h("div", null, withCode(text));
+  return h("details", { class: "de-fold", key: `fold ${text}` }, h("summary", null, h("div", { class: "de-grow" }, withCode(text))), more);
 }
 
 /**
@@ -80,12 +89,12 @@ export function folded(text, ...rest) {
  * @param {CellPlace[]} cells
  */
 export function errorBox(app, error, cells) {
-  const parts = [error.where ? h("div", { class: "de-faint" }, error.where) : null, error.fix ? h("div", null, error.fix) : null];
+  const parts = [error.where ? h("div", { class: "de-faint" }, error.where) : null, error.fix ? h("div", null, withCode(error.fix)) : null];
   const isLong = [error.what, error.where, error.fix].join(" ").length > 2 * LONG;
   return h("div", { class: "de-note de-bad", role: "group", key: "error" },
     icon({ shape: "cross", tone: "bad" }),
     h("div", { class: "de-grow" },
-      isLong ? folded(error.what, ...parts) : [h("div", { class: "de-strong" }, error.what), parts],
+      isLong ? folded(error.what, ...parts) : [h("div", { class: "de-strong" }, withCode(error.what)), parts],
       cellLinks(app, cells)));
 }
 
