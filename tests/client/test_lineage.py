@@ -198,6 +198,35 @@ def test_who_writes_a_table_writes_its_database_and_feeds_who_reads_it(
     assert "load: what it writes is read by count" in cli("--workspace", ws.root, "deploy", "load").out
 
 
+def test_files_that_are_read_by_a_pattern_are_known_by_name(
+    workspace: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Polars, and a query of DuckDB, find by it: so that outputs are outdated when one of them changes."""
+    ws.notebook(
+        "rates",
+        """
+        import duckdb
+        import polars as pl
+        from data_engine import Flow
+
+        def read(context):
+            return pl.scan_csv("../rates/*.csv").collect().height + duckdb.sql("FROM read_csv('../units/*.csv')").pl().height
+
+        def build():
+            return Flow(group="A").step(read)
+        """,
+    )
+    for name in ("rates/a.csv", "rates/b.csv", "units/c.csv"):
+        ws.source(name, "x\n1\n")
+    monkeypatch.chdir(ws.modules)
+    workspace.load_flow("rates").run_once()
+
+    read = {"rates/a.csv", "rates/b.csv", "units/c.csv"}
+    assert edges(workspace.lineage("rates")) == {(name, "rates") for name in read}
+    ws.source("rates/b.csv", "x\n22\n")
+    assert "b.csv has changed since 1 output was made" in [row.reason for row in workspace.explain("rates/b.csv")]
+
+
 def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -> None:  # noqa: F811
     with pytest.raises(FlowValidationError, match="nothing is known of elsewhere"):
         workspace.lineage("elsewhere/a.csv")

@@ -391,7 +391,11 @@ class RunFiles(ReadLog):
         self._ours, self._is_source, self._made = ours, is_source, set[str]()
 
     def note(self, kind: Kind, path: str) -> None:
-        """Keep a file that is about to be opened."""
+        """Keep a file that is about to be opened; of a pattern the first files that it stands for."""
+        if kind == "tree" and globbing.has_magic(path):
+            for file in sorted(globbing.iglob(path, recursive=True))[:MOST_FILES]:
+                self.note("content", file)
+            return
         is_new = path not in self.read and len(self.read) < _MOST_KNOWN
         if kind not in _OPENED or not is_new or path.startswith((*self._ours, *library_folders())):
             return
