@@ -6,7 +6,7 @@ import inspect
 from argparse import Namespace
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from data_engine.errors import FlowValidationError
 from data_engine.formatting import size_text
@@ -17,9 +17,6 @@ from data_engine.view.verbs import VERBS, Verb
 from jupyter_extension.cell import Cell, carry_out, option_name, values_of
 from jupyter_extension.cell_hints import in_cell, shell_here
 from jupyter_extension.own_flow import UserNames
-
-if TYPE_CHECKING:
-    pass
 
 
 @frozen
