@@ -175,8 +175,8 @@ class Recording:
         outputs = set(self._outputs)
         with not_logged():
             found = [
-                reference_of(path, facts.st_size, facts.st_mtime_ns)
-                for path, facts in list(self.files.references.items())
+                reference_of(path, size_bytes, mtime_ns)
+                for path, (size_bytes, mtime_ns) in list(self.files.references.items())
                 if path not in outputs
             ]
         return tuple(reference for reference in found if reference is not None)

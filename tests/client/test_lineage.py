@@ -227,6 +227,36 @@ def test_files_that_are_read_by_a_pattern_are_known_by_name(
     assert "b.csv has changed since 1 output was made" in [row.reason for row in workspace.explain("rates/b.csv")]
 
 
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_what_items_read_in_other_processes_is_known(
+    workspace: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As on threads: the file beside the source is a reference, those that a collect takes are none."""
+    ws.source("config/data_engine.toml", f'[executor]\nkind = "{kind}"\nworkers = 2\n')
+    ws.notebook(
+        "items",
+        """
+        from pathlib import Path
+        from data_engine import Flow
+
+        def each(item):
+            return item.path.read_text() + Path("../rates.csv").read_text()
+
+        def build():
+            return Flow(group="A").collect(".csv", root="../in").map(each, max_parallel=2)
+        """,
+    )
+    monkeypatch.chdir(ws.modules)
+    workspace.load_flow("items").run_once()
+
+    assert edges(workspace.lineage("items")) == {("in/", "items"), ("rates.csv", "items")}
+    for name in ("rates.csv", "in/1.csv"):
+        ws.source(name, "other")
+    assert "rates.csv has changed since 1 output was made" in [row.reason for row in workspace.explain("rates.csv")]
+    with pytest.raises(FlowValidationError, match="neither a flow nor a file of"):
+        workspace.explain("in/1.csv")  # of no flow's source, and no reference
+
+
 def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -> None:  # noqa: F811
     with pytest.raises(FlowValidationError, match="nothing is known of elsewhere"):
         workspace.lineage("elsewhere/a.csv")

@@ -377,7 +377,7 @@ class RunFiles(ReadLog):
     """The files that the run of the name `whose` opens: `read` in the order of opening, with the cell that opened each. Those below `ours` are Data Engine's own.
 
     `appended` are the files that were opened to write behind what they hold. `references` are the first of those that are read and
-    no `is_source`, nor made by the run, as they were then.
+    no `is_source`, nor made by the run, with their size and time then.
     """
 
     def __init__(
@@ -386,7 +386,7 @@ class RunFiles(ReadLog):
         super().__init__()
         self.read: dict[str, int | None] = {}
         self.appended: set[str] = set()
-        self.references: dict[str, os.stat_result] = {}
+        self.references: dict[str, tuple[int, int]] = {}
         self.whose = whose
         self._ours, self._is_source, self._made = ours, is_source, set[str]()
 
@@ -406,7 +406,17 @@ class RunFiles(ReadLog):
             with suppress(OSError, ValueError):
                 facts = _stat(path)
                 if stat.S_ISREG(facts.st_mode):
-                    self.references[path] = facts
+                    self.references[path] = facts.st_size, facts.st_mtime_ns
+
+    def take(self, path: str, cell: int | None, reference: tuple[int, int] | None) -> None:
+        """Keep a file that an item of a map has opened in another process."""
+        if path in self.read or len(self.read) >= _MOST_KNOWN or path.startswith(self._ours):
+            return
+        self.read[path] = cell
+        if reference is None or len(self.references) >= MOST_FILES:
+            return
+        if path not in self._made and not self._is_source(path):
+            self.references[path] = reference
 
     def append(self, path: str) -> None:
         """Keep a file that is appended to, apart from those that are read."""

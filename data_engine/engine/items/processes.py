@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from data_engine.answering_process import AnsweringProcess, NoAnswer
 from data_engine.cause import Cause, cause_of_death
-from data_engine.engine.access.access_log import active_logs
+from data_engine.engine.access.access_log import active_logs, current_files
 from data_engine.engine.access.file_events import ChangeRefusedError, current_guard
 from data_engine.engine.items import threads
 from data_engine.engine.items.threads import IN_ITEM, ThreadShare
@@ -361,7 +361,7 @@ class RemoteCall:
         facts = None if self.context is None else facts_of(self.context)
         self._guard = current_guard()
         names = {"run_id": step.run_id, "flow": step.flow, "index": step.index, "label": step.label}
-        self._run = keeping.get()
+        self._run, self._files = keeping.get(), current_files()
         content = self._pack(
             (fn, facts, self._guard, kept_so_far(self._run)), f"the function {getattr(fn, '__name__', '')}".strip()
         )
@@ -402,6 +402,10 @@ class RemoteCall:
             case ("rows", content):
                 if self._run is not None:
                     take_rows(self._run, *unpack(content, root=self.root))
+            case ("read", content):
+                if self._files is not None:
+                    for path, cell, reference in unpack(content, root=self.root):
+                        self._files.take(str(path), cell, reference)
             case ("lost", names):
                 for name in names:
                     if name not in self._step.lost:

@@ -116,7 +116,7 @@ class _Worker:
                 raise failure
 
             return fail
-        guarded = _as_in_run(fn, guard, around["databases"], self.tell)
+        guarded = _as_in_run(fn, guard, around["databases"], self.tell, self._tell_read)
         if facts is None:
             return guarded(fn)
         control = StepControl(emit=self._emit, may_work=self._may_work, **names)
@@ -160,6 +160,9 @@ class _Worker:
     def _tell_rows(self, calls: list[Any], written: list[Any]) -> None:
         self.tell("rows", pack((calls, written), "kept rows", root=self._root))
 
+    def _tell_read(self, files: list[Any]) -> None:
+        self.tell("read", pack(files, "the files that were read", root=self._root))
+
     def _tell_secret(self, value: str) -> None:
         """Let the run mask a value too, by a private connection; what goes home from here is masked already."""
         if self._with_secrets and self._is_in_item:
@@ -185,6 +188,7 @@ def _as_in_run(
     guard: FileGuard | None,
     databases: tuple[str, str] | None,
     tell: Callable[[str, Any], None],
+    tell_read: Callable[[list[Any]], None],
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """The wrapper by which a function makes databases as its run does, shows its changes to the run's guard, and reports its files."""
     if guard is None and databases is None:
@@ -195,13 +199,22 @@ def _as_in_run(
     if not _readers:
         _readers.append(Interceptors(of_runs=True))
     _readers[0].open(held([fn]))  # for the life of the process
+    told = set[str]()
+
+    def tell_new(files: RunFiles) -> None:
+        new = [path for path in files.read if path not in told]
+        told.update(new)
+        if new:
+            tell_read([(Path(path), files.read[path], files.references.get(path)) for path in new])
 
     def guarded(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def run(item: Any) -> Any:
             with ExitStack() as as_in_run:
                 if databases is not None:
                     as_in_run.enter_context(new_databases(*databases))
-                    as_in_run.enter_context(noting(RunFiles()))
+                    files = RunFiles()
+                    as_in_run.callback(tell_new, files)
+                    as_in_run.enter_context(noting(files))
                 if guard is None:
                     return call(item)
                 try:
