@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -310,9 +310,7 @@ class DaemonOwner:
         held = await asyncio.to_thread(self.daemon.held_files.of, flows)
         slots = {name: self.daemon.triggers.free(name, keys) for name in names}
         count = sum(slots.values()) + sum(len(files if keys is None else files & keys) for files in held.values())
-        for name in {words.partition(":")[0] for words in columns}:
-            if not slots.get(name) and not held.get(name):
-                await self.run(name, None, self._last_params(name))
+        await self._run_accepted(columns, {*filter(slots.get, slots), *held})
         if keys is not None:
             return count, (), ()
         whys = {name: why for name in names if (why := self.daemon.triggers.feed_shrunk(name)) is not None}
@@ -321,9 +319,11 @@ class DaemonOwner:
         words = (*columns, *(f"{name}: {why.what}" for name, why in whys.items()))
         return (count, words, ()) if accept else (count, (), words)
 
-    def _last_params(self, flow: str) -> dict[str, Any]:
-        params = next((run.params or {} for run in self.daemon.ledger.runs(flow, 1)), {})
-        return {name: value for name, value in params.items() if value != MASK}
+    async def _run_accepted(self, columns: Sequence[str], holding: Collection[str]) -> None:
+        """Run the flows whose columns were accepted and that hold nothing, with the parameters of their last run."""
+        for flow in {words.partition(":")[0] for words in columns}.difference(holding):
+            params = next((run.params or {} for run in self.daemon.ledger.runs(flow, 1)), {})
+            await self.run(flow, None, {name: value for name, value in params.items() if value != MASK})
 
     async def reset(self, flow: str | None) -> int:
         """Forget the history and freshness of `flow`, or of every flow; how many runs went. Every source is due again."""
