@@ -144,7 +144,7 @@ FAILURES += [
         is_kept,
     )
     for name, (value, is_kept) in _BETWEEN.items()
-    if not name.startswith(("given", "object", "relation", "generator", "frames", "numpy", "set", "none", "wide"))
+    if not name.startswith(("given", "object", "relation", "generator", "frames", "numpy", "number", "none", "wide"))
 ]
 
 _MAP = """
