@@ -1,7 +1,7 @@
 """What it costs to keep rows until a run has succeeded, over writing them at once: whole runs of a flow, in turn.
 
 500,000 rows by one call, the same with one read of them, 1,000 calls of 10 rows, and how kept rows grow to 10,000 calls
-(`python -m benchmarks.kept_rows`; ten minutes, most of them for the 1,000 calls that write at once).
+(`python -m benchmarks.kept_rows`; three minutes, most of them for the 1,000 calls that write at once).
 """
 
 from __future__ import annotations

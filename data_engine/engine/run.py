@@ -133,8 +133,8 @@ class RunPass:
         return held(step.fn for step in self.flow.steps)
 
     def frames_of_run(self, about: RunAbout | None) -> RunFrames | None:
-        """What takes the frames of a run of this pass; None outside of a workspace."""
-        if self.frames is None:
+        """What takes the frames of a run of this pass; None outside of a workspace, and where no step saves, checks or maps."""
+        if self.frames is None or not self.frames.taken:
             return None
         return RunFrames(self.frames, None if about is None else about.deployment_id)
 

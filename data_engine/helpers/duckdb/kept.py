@@ -254,7 +254,7 @@ class KeptTables:
     def _made_again(self, path: Path) -> _Scratch:
         """A scratch database that will be made of the files again, in the order of the calls."""
         old, new = self._scratch[path], self._new_scratch(path)
-        new.left = in_order(self.calls, path)
+        new.left, new.is_known = in_order(self.calls, path), False
         new.last = new.left[-1].order
         self._scratch[path] = new
         with suppress(OSError):
@@ -295,13 +295,14 @@ def _view_of(table: _Table) -> str:
 
 class _Scratch:
     """The scratch database of one real one: `left` are the calls whose rows are not yet in it, `types` the columns of the tables after
-    them."""
+    them, where that `is_known`."""
 
     def __init__(self, path: Path, file: Path) -> None:
         self.path, self.file = path, file
         self.tables: dict[_Key, _Table] = {}
         self.types: dict[_Key, dict[str, str]] = {}
         self.left: list[KeptCall] = []
+        self.is_known = True
         self.is_in_order = True
         self.last: Order = ()
         self.number: int | str = ""
@@ -313,7 +314,7 @@ class _Scratch:
             database = _Types(conn, self.path, "stays", dict(self.types))
             if self.number == "":
                 self.number = last_number(database)
-            is_known = self.types.keys() >= {earlier.table for earlier in self.left}
+            is_known = self.is_known
             try:
                 call.new.write(database, frame, arrow)
             except _RowsNeededError:
@@ -341,6 +342,7 @@ class _Scratch:
             place = TableName(*call.table, self.tables[call.table].place)
             self.types[call.table] = database.known_columns(place)
             del self.left[0]
+        self.is_known = True
 
     @contextmanager
     def opened(self, deadline_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
