@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.conftest import FAILED_LIST
 
 ROOT = Path(__file__).parent.parent
-PROCESSES = ("-n", str(min((os.cpu_count() or 1) + 2, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
+PROCESSES = ("-n", str(min((os.cpu_count() or 1) + 4, 8)), "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests of daemons wait; several processes share the waiting. What stays together, and in which order, is in conftest.py."""
 MOST_AGAIN = 25
 """So many tests that failed are run again; of more the machine is not the cause."""
