@@ -121,9 +121,19 @@ def missing_source_fix(source: Path) -> str:
     """
     if "\\" in str(source) and os.sep == "/":
         return WRITE_SLASHES
-    near = _in_other_letters(source)
+    near = _beside_flow_modules(source) or _in_other_letters(source)
     begin = "create it" if near is None else f"did you mean {near}? Else create it"
     return f"{begin}, connect its drive, or {CORRECT_SOURCE}"
+
+
+def _beside_flow_modules(source: Path) -> Path | None:
+    """The path without its `flow_modules` folder, which relative paths start at; None where nothing is there."""
+    parts = source.parts
+    if "flow_modules" not in parts[1:]:
+        return None
+    at = len(parts) - 1 - parts[::-1].index("flow_modules")
+    path = Path(*parts[:at], *parts[at + 1 :])
+    return path if at + 1 < len(parts) and path.exists() else None
 
 
 def _in_other_letters(source: Path) -> Path | None:

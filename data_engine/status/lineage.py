@@ -100,12 +100,12 @@ def lineage(home: LocalWorkspace, subject: str | None = None, depth: int = 1) ->
         raise FlowValidationError(f"depth is {depth}", where="lineage(depth=...)", fix="1, or more steps each way")
     entries = [entry for entry, _ in OfflineFacts(home).stands()]
     finder = _Finder(home, {entry.name: entry.flow for entry in entries if entry.flow is not None})
+    names = [entry.name for entry in entries]  # also of a broken module, of which the history may know
     if subject is None:
-        names = [entry.name for entry in entries]  # also of a broken module, of which the history knows
         return finder.result(
             "", [edge for name in names for edge in (*finder.read(name), *finder.written(name))], names
         )
-    start = finder.node_of(subject)
+    start = subject if subject in names else finder.node_of(subject)
     edges: dict[LineageEdge, None] = {}
     for is_up in (True, False):
         seen, front = {start}, [start]
@@ -135,13 +135,11 @@ class _Finder:
         return Lineage(subject, tuple(self._nodes.get(name) or LineageNode(name, "flow") for name in ids), kept)
 
     def node_of(self, subject: str) -> str:
-        """The id of the node that somebody means; a path is seen from the workspace's folder, else from where the caller is.
+        """The id of the place, or of the flow of which only the history knows, that somebody means; a path is seen from the workspace's folder, else from where the caller is.
 
         Raises:
             FlowValidationError: there is none, or nothing is known of it.
         """
-        if subject in self._flows:
-            return subject
         if table_meant(self._home.layout.databases_dir, subject) is not None:
             return self._add(LineageNode(subject, "table", subject))
         paths = [Path(os.path.normpath(folder / subject)) for folder in (self._home.layout.root, Path.cwd())]

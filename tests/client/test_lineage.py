@@ -266,6 +266,12 @@ def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -
     assert cli("--workspace", workspace.root, "lineage", "elsewhere/a.csv").code == 2
 
 
+def test_a_broken_flow_is_a_flow(ws: WorkspaceFiles, workspace: Workspace) -> None:
+    ws.notebook("broken", "def build():\n    return 1")
+
+    assert [node.kind for node in workspace.lineage("broken").nodes] == ["flow"]
+
+
 def test_it_is_typed_shown_and_read_by_programs(after_runs: Workspace, cli: Cli) -> None:  # noqa: F811
     facts = cli("--workspace", after_runs.root, "lineage", "clean", "--json").json
     assert Lineage.read(facts) == after_runs.lineage("clean")

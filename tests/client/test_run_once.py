@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -208,6 +209,15 @@ def test_a_missing_source_is_a_recorded_failure_that_names_it(ws: WorkspaceFiles
     (run,) = Workspace(ws.root).runs()
     assert (run.status, run.source) == ("failed", str(ws.root / "in"))
     assert "Source path not found" in (run.error or "")
+
+
+def test_a_source_that_was_meant_from_the_workspaces_folder_is_named(ws: WorkspaceFiles) -> None:
+    """Relative paths start at `flow_modules`."""
+    filled(ws, "a")
+    ws.notebook("claims", READ.replace("../in", "in"))
+
+    with pytest.raises(FlowValidationError, match=f"did you mean {re.escape(str(ws.root / 'in'))}"):
+        load_flow("claims", data_root=ws.root).run_once()
 
 
 def test_the_run_is_in_the_ledger_of_its_own_workspace(tmp_path: Path, ws: WorkspaceFiles) -> None:
