@@ -104,8 +104,9 @@ class Plan(Displayable, Record):
 
     @property
     def equal(self) -> bool:
-        """Whether both versions ran and gave the same."""
-        return not self.errors and all(part.equal for part in (*self.objects.values(), *self.outputs.values()))
+        """Whether both versions gave the same, and failed alike on the sources on which they failed; not where that are all."""
+        is_alike = not self.is_worse and all(error.side == BOTH for error in self.failures)
+        return is_alike and all(part.equal for part in (*self.objects.values(), *self.outputs.values()))
 
     @property
     def mends(self) -> str:

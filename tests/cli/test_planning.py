@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_an_edit_that_mends_some_files_may_go_live(
     assert (answer.out.count("odd"), "both versions fail on b.txt: odd" in answer.out) == (2, True)
     assert "To let production run it: data-engine deploy sales" in answer.out
     assert "Correct the flow first" not in answer.out
+
+
+def test_equal_code_is_equal_though_both_versions_fail_on_some_sources(
+    cli: Cli, production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is gained by a deploy, so none is offered."""
+    sources = (PlannedSource("a.txt", None), PlannedSource("b.txt", None))
+    both = [SideError(side, "b.txt", "odd") for side in ("deployed", "current")]
+    plan = Plan("sales", sources=sources, errors=tuple(both))
+    monkeypatch.setattr("data_engine.client.Workspace.plan", lambda *_: plan)
+
+    answer = cli("plan", "sales")
+
+    assert answer.out.startswith("Plan of sales  equal")
+    assert answer.out.count("odd") == 1
+    assert "To let production run it" not in answer.out
+    assert not replace(plan, errors=(both[0], replace(both[1], error="odder"))).equal
 
 
 @pytest.mark.parametrize(
