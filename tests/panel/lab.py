@@ -297,7 +297,9 @@ class Page:
             "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {name}"
         )
         self.page.wait_for_function(
-            "(light) => document.body.dataset.jpThemeLight === light", arg="true" if name == "Light" else "false"
+            "(light) => document.body.dataset.jpThemeLight === light"
+            " && !document.getElementById('jupyterlab-splash')",  # JupyterLab removes it twice where the next theme comes before
+            arg="true" if name == "Light" else "false",
         )
 
     def side(self, workspace: Path | None = None) -> Panel:
