@@ -386,9 +386,10 @@ class _Run:
         copies = KeptObjects(self.flow.steps)
         given = self.given = None if self.of.replay is None else GivenInputs()
         for event in run_steps(self.flow, self.context, control=self.control, check=check):
-            if given is not None and isinstance(event, StepStarted):
-                given.note(self.context)
-            elif isinstance(event, StepFinished):
+            if type(event) is StepStarted:
+                if given is not None:
+                    given.note(self.context)
+            elif type(event) is StepFinished:
                 if guard is not None:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
@@ -396,7 +397,7 @@ class _Run:
                 if frames is not None:
                     frames.take(event.step_index, self.context.current, is_good=event.status == "success")
             sink(event)
-            if isinstance(event, StepFinished) and event.status == "success":
+            if type(event) is StepFinished and event.status == "success":
                 for warning in copies.after(event.step_index, self.context.objects):
                     self.control.log(warning, "WARNING")
         self.given = None
