@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
-from data_engine.formatting import cells_text
+from data_engine.formatting import cells_text, plural
 from data_engine.notebook import effects
 from data_engine.notebook.diagnostics import Diagnostic
 from data_engine.notebook.magics import ParsedCell
@@ -15,7 +15,7 @@ from data_engine.notebook.names import HINT, LOAD, TABLE, dotted, path_of, texts
 from data_engine.notebook.statements import DEFINITIONS, END, IMPORTS, Statement, Statements
 
 _READ = LOAD | HINT | TABLE
-_KEEP = "put `#| keep` at the top of cell {} if production needs it, or call it inside a step"
+_KEEP = "put `#| keep` at the top of {} if production needs it, or call it inside a step"
 _FROM_FLOW_MODULES = "write paths relative to the flow_modules folder: every run starts there"
 
 _SEEDS = re.compile(r"(?P<stream>(?:.*\.)?random)\.(?:seed|setstate|set_state)\(\)")
@@ -60,6 +60,7 @@ class LeftOutStatements:
     def diagnostics(self) -> Iterator[Diagnostic]:
         """The warnings."""
         draws: dict[str, list[tuple[int, int, str]]] = {}
+        bare: dict[str, list[tuple[int, int, str]]] = {}
         for statement in self.left:
             drawn_at = set()
             for path, node, undoing in statement.names.calls:
@@ -74,8 +75,9 @@ class LeftOutStatements:
                     what = f"`{shown}` {does}is left out"
                     yield Diagnostic(what, statement.number, node.lineno, _FROM_FLOW_MODULES)
                 yield from self._about_files(called, node, statement)
-            if not statement.magic:
-                yield from (bare for bare in self._about_bare(statement) if bare.line not in drawn_at)
+            for name, line, shown in () if statement.magic else self._bare(statement):
+                if line not in drawn_at:
+                    bare.setdefault(name, []).append((statement.number, line, shown))
         for cell in self.statements.cells:
             yield from self._about_cell(cell)
         for stream, places in draws.items():
@@ -84,6 +86,13 @@ class LeftOutStatements:
             what = f"`{shown}` draws from `{stream}` and is left out ({cells}), so build() gets other numbers from it"
             fix = f"put `#| keep` at the top of {cells}, or give build() a generator of its own"
             yield Diagnostic(what, number, line, fix)
+        for name, places in bare.items():
+            number, line, shown = min(places)
+            cells = cells_text(sorted({place[0] for place in places}))  # and one for all calls of a name
+            others = f" and {plural(len(places) - 1, 'other call')}" if len(places) > 1 else ""
+            are = "are" if others else "is"
+            what = f"`{shown}`{others} may change `{name}`, which build() needs, and {are} left out"
+            yield Diagnostic(what, number, line, _KEEP.format(cells), name)
 
     def _words_of(self, path: Sequence[str], statement: Statement) -> str:
         magic = f"%{statement.magic.rpartition('%')[2]} " if statement.magic else ""
@@ -91,8 +100,8 @@ class LeftOutStatements:
 
     # bare calls
 
-    def _about_bare(self, statement: Statement) -> Iterator[Diagnostic]:
-        """Warn of methods that are called for themselves on a needed object of the notebook and do more than look."""
+    def _bare(self, statement: Statement) -> Iterator[tuple[str, int, str]]:
+        """The methods that are called for themselves on a needed object of the notebook and do more than look: its name, line and call."""
         for path, line, text in statement.names.bare:
             name, method = path[0], path[-2]
             if len(path) != 3 or self._last_reads.get(name, -1) <= statement.index or effects.only_looks(method, text):
@@ -103,8 +112,7 @@ class LeftOutStatements:
                 for owner in owners
             )
             if is_object:
-                what = f"`{dotted(path[:-1])}(...)` may change `{name}`, which build() needs, and is left out"
-                yield Diagnostic(what, statement.number, line, _KEEP.format(statement.number), name)
+                yield name, line, f"{dotted(path[:-1])}(...)"
 
     @cached_property
     def _last_reads(self) -> dict[str, int]:
@@ -174,7 +182,7 @@ class LeftOutStatements:
             if _FILE.fullmatch(file) and self._is_read(file, statement.index):
                 shown = self._words_of(path_of(node), statement)
                 what = f"`{shown}` writes `{file}`, which build() reads, and is left out"
-                yield Diagnostic(what, statement.number, node.lineno, _KEEP.format(statement.number))
+                yield Diagnostic(what, statement.number, node.lineno, _KEEP.format(f"cell {statement.number}"))
 
     def _written_by(self, called: str, node: ast.Call) -> list[ast.expr]:
         """The expressions that name the files a call writes."""
