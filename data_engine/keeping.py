@@ -50,8 +50,8 @@ class Keeping:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     written: dict[tuple[Path, str], None] = field(default_factory=dict)
     """The databases and tables that were written at once."""
-    changed: set[tuple[str, int]] = field(default_factory=set)
-    """The tables that queries of the author's own have changed, and their connections: looked at once."""
+    used: set[tuple[str, int]] = field(default_factory=set)
+    """The tables that queries of the author's own have changed ("": a query that reads), and their connections: looked at once."""
 
     @cached_property
     def root(self) -> Path:

@@ -108,8 +108,8 @@ class RunAbout(NamedTuple):
 
 class FileFacts(NamedTuple):
     """A file that a run read or wrote: its absolute path, size and time, its rows where they are known, and the number of the notebook's
-    cell that opened it first, or whose step wrote it, where code of a compiled notebook did. Of a database that the run read, the
-    `tables` that helpers wrote there, too."""
+    cell that opened it first, or whose step wrote it, where code of a compiled notebook did. Of a database, the
+    `tables` that the run wrote there; one that it also read is there a second time without them."""
 
     path: str
     size_bytes: int | None = None

@@ -55,7 +55,7 @@ def keeping_of(
 
 def _opens(path: Path, to_write: bool) -> None:
     """Show a database that a run reads or keeps rows for to its guard and its record."""
-    record_paths([path], "database", active_logs(), native=False)
+    record_paths([path], "database", active_logs(), native=False, is_appended=to_write)
     if to_write:
         about_to_open_database(str(path))
 

@@ -125,7 +125,7 @@ class Recording:
         """The warnings of a run that went well: files that it settles and does not collect, and outputs that it replaced."""
         if left := self._not_collected:
             yield not_collected_text(left, len(self._seen), self._flow)
-        read = {*self.files.read, *self.files.appended}
+        read = {*self.files.read, *self.files.appended, *self.files.databases}
         text = replaced_text(self._flow, self._source, self._home, list(self._outputs), read=read, run_id=self._run_id)
         if text is not None:
             yield text
@@ -194,15 +194,18 @@ class Recording:
             inputs[str(self._source.path)] = _facts(str(self._source.path))
         if self._source.path is not None and (path := str(self._source.path)) in inputs:
             inputs[path] = inputs[path]._replace(rows=parquet_rows(path))
-        read = dict.fromkeys([*self.files.read, *wrote])
-        names = [path for path in read if path not in inputs and path not in self._outputs]
+        opened = self.files.read | {path: cell for path, cell in self.files.databases.items() if path not in wrote}
+        names = [path for path in opened if path not in inputs and path not in self._outputs]
         left = max(0, MOST_FILES - len(inputs))
         facts = [_facts(path) for path in names[:left]]
         inputs |= {file.path: file for file in facts if file.size_bytes is not None}
-        known = (
-            file._replace(cell=self.files.read.get(path), tables=wrote.get(path, ())) for path, file in inputs.items()
-        )
-        return tuple(known), max(0, len(sources) - MOST_FILES) + max(0, len(names) - left)
+        known = [file._replace(cell=opened.get(path)) for path, file in inputs.items()]
+        changed = [path for path in wrote if path not in self._outputs]
+        cells = self.files.databases | self.files.read
+        written = (_facts(path)._replace(cell=cells.get(path), tables=wrote[path]) for path in changed[:MOST_FILES])
+        known += (file for file in written if file.size_bytes is not None)
+        more = max(0, len(sources) - MOST_FILES) + max(0, len(names) - left) + max(0, len(changed) - MOST_FILES)
+        return tuple(known), more
 
     @cached_property
     def _not_collected(self) -> list[str]:

@@ -224,7 +224,7 @@ class _Finder:
                 newest.setdefault(flow, FileUse(flow, node, why.run_id, why.at_utc, why.rows))
         if is_up:
             yield from (self._edge(node, flow, newest[flow], is_written=True) for flow in sorted(newest))
-        else:  # who writes a table opens its database, too
+        else:  # who writes this table and reads the database reads hardly what it wrote
             yield from (edge for edge in self._of_place(node, database, False, is_up=False) if edge.flow not in newest)
 
     def _folded(

@@ -282,7 +282,7 @@ def last_written(
         if run is None:
             yield output.flow, None, LastWritten(output.path)
             continue
-        read = () if run.source is not None else tuple(part.path for part in run.inputs)
+        read = () if run.source is not None else tuple(part.path for part in run.inputs if not part.tables)
         with_ = with_text(run)
         state, path = _now(output, paths, workspace)
         if state == "gone" and run.source is not None and is_gone(run.source, workspace=workspace):

@@ -197,7 +197,7 @@ def also_read_text(run: Run) -> str:
     if run.source is None:
         return ""
     folder = PurePath(run.source).parent
-    paths = [PurePath(file.path) for file in run.inputs if file.path != run.source]
+    paths = [PurePath(file.path) for file in run.inputs if file.path != run.source and not file.tables]
     others = [path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)]
     if not others:
         return ""

@@ -198,6 +198,62 @@ def test_who_writes_a_table_writes_its_database_and_feeds_who_reads_it(
     assert "load: what it writes is read by count" in cli("--workspace", ws.root, "deploy", "load").out
 
 
+@pytest.mark.parametrize("is_own", [False, True], ids=["helpers", "own connection"])
+def test_who_reads_a_database_and_writes_to_it_does_both(
+    workspace: Workspace,
+    ws: WorkspaceFiles,
+    cli: Cli,  # noqa: F811
+    is_own: bool,
+) -> None:
+    ws.notebook(
+        "load",
+        """
+        import polars as pl
+        from data_engine import Flow
+        from data_engine.helpers.duckdb import replace_table
+
+        def load(context):
+            replace_table(context.database("w.duckdb"), "sales", df=pl.DataFrame({"a": [1, 2]}))
+
+        def build():
+            return Flow(group="A").step(load)
+        """,
+    )
+    read = (
+        """
+            with duckdb.connect(str(context.database("w.duckdb"))) as conn:
+                total = conn.sql("SELECT sum(a) AS a FROM sales").pl()"""
+        if is_own
+        else """
+            total = read_sql(db_path=context.database("w.duckdb", read_only=True), sql="SELECT sum(a) AS a FROM sales")"""
+    )
+    ws.notebook(
+        "total",
+        f"""
+        import duckdb
+        from data_engine import Flow
+        from data_engine.helpers.duckdb import read_sql, replace_table
+
+        def total(context):{read}
+            replace_table(context.database("w.duckdb"), "totals", df=total)
+
+        def build():
+            return Flow(group="B").step(total)
+        """,
+    )
+    workspace.load_flow("load").run_once()
+    workspace.load_flow("total").run_once()
+
+    database = "databases/w.duckdb"
+    assert edges(workspace.lineage("load")) == {("load", database)}
+    assert edges(workspace.lineage("total")) == {(database, "total"), ("total", database)}
+    assert edges(workspace.lineage("w.duckdb:sales")) == {("load", "w.duckdb:sales"), ("w.duckdb:sales", "total")}
+    assert edges(workspace.lineage("w.duckdb:totals")) == {("total", "w.duckdb:totals")}
+    words = cli("--workspace", ws.root, "log", workspace.runs("total")[0].run_id).out
+    assert "w.duckdb" in words.partition("Read")[2].partition("\n")[0]
+    assert "w.duckdb (totals)" in words.partition("Wrote")[2].partition("\n")[0]
+
+
 def test_files_that_are_read_by_a_pattern_are_known_by_name(
     workspace: Workspace, ws: WorkspaceFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

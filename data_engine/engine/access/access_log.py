@@ -232,8 +232,8 @@ class ReadLog:
     def note(self, kind: Kind, path: str) -> None:
         """Note a read, before it is done."""
 
-    def append(self, path: str) -> None:
-        """Note that a file is opened to write behind what it holds."""
+    def append(self, path: str, kind: Kind = "content") -> None:
+        """Note that a file is opened to write behind what it holds, or that a database is opened to write."""
 
     def wrote(self, path: str) -> None:
         """Note that this file is made anew."""
@@ -287,9 +287,9 @@ class AccessLog(ReadLog):
         if key not in self.reads and path not in self.written and not path.startswith(library_folders()):
             self.reads[key] = signature_of(kind, path)
 
-    def append(self, path: str) -> None:
-        """Note the content of the file as read."""
-        self.note("content", path)
+    def append(self, path: str, kind: Kind = "content") -> None:
+        """Note the file as read."""
+        self.note(kind, path)
 
     def wrote(self, path: str) -> None:
         """Note a file, unless it is Data Engine's own."""
@@ -376,8 +376,8 @@ _OPENED = ("content", "database", "tree")
 class RunFiles(ReadLog):
     """The files that the run of the name `whose` opens: `read` in the order of opening, with the cell that opened each. Those below `ours` are Data Engine's own.
 
-    `appended` are the files that were opened to write behind what they hold. `references` are the first of those that are read and
-    no `is_source`, nor made by the run, with their size and time then.
+    `appended` are the files that were opened to write behind what they hold, `databases` those that were opened to write, with the cell,
+    too. `references` are the first of those that are read and no `is_source`, nor made by the run, with their size and time then.
     """
 
     def __init__(
@@ -386,6 +386,7 @@ class RunFiles(ReadLog):
         super().__init__()
         self.read: dict[str, int | None] = {}
         self.appended: set[str] = set()
+        self.databases: dict[str, int | None] = {}
         self.references: dict[str, tuple[int, int]] = {}
         self.whose = whose
         self._ours, self._is_source, self._made = ours, is_source, set[str]()
@@ -418,8 +419,12 @@ class RunFiles(ReadLog):
         if path not in self._made and not self._is_source(path):
             self.references[path] = reference
 
-    def append(self, path: str) -> None:
-        """Keep a file that is appended to, apart from those that are read."""
+    def append(self, path: str, kind: Kind = "content") -> None:
+        """Keep a file that is appended to, or a database that is opened to write, apart from those that are read."""
+        if kind == "database":
+            if len(self.databases) < _MOST_KNOWN and not path.startswith(self._ours):
+                self.databases.setdefault(path, _cell_that_runs())
+            return
         self.appended.add(path)
         self.wrote(path)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from data_engine.engine.access.access_log import ReadLog, is_not_logged, not_logged
+from data_engine.engine.access.access_log import ReadLog, current_files, is_not_logged, not_logged
 from data_engine.engine.access.code import identifiers
 from data_engine.engine.access.duckdb_writes import judge_settings, judged, judged_file, local_file, refuse_changes
 from data_engine.engine.access.file_events import about_to_open_database, about_to_write_unread
@@ -49,7 +49,7 @@ def record_duckdb(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs:
             make_missing(file)
     if path is not None and not _is_helper(sys._getframe(2)):
         _refuse_kept(path)
-    _record_opened(logs, place)
+    _record_opened(logs, place, to_write=not read_only)
     if config:
         mark_unseen(logs, "a configured connection")
     judge_settings(config)
@@ -96,19 +96,22 @@ def _is_helper(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith("data_engine.helpers.")
 
 
-def _note_changed(connection: Any, query: object) -> None:
-    """Note the tables that a query changes, for a run that fails after it."""
-    run = keeping.get()
+def _note_used(connection: Any, query: object) -> None:
+    """Note the tables that a query of the author's own changes, for a run that fails after it, or that it reads the database."""
+    run, files = keeping.get(), current_files()
     if run is None or is_not_logged() or not isinstance(query, str):
         return
     with not_logged(), suppress(sys.modules["duckdb"].Error):
-        for table in sql_access(query).tables:
-            if (table, id(connection)) not in run.changed:
-                run.changed.add((table, id(connection)))
+        access = sql_access(query)
+        for table in access.tables or ([] if access.changes else [""]):
+            if (table, id(connection)) not in run.used:
+                run.used.add((table, id(connection)))
                 with connection.cursor() as cursor:
                     (path,) = cursor.execute(_PATH).fetchone()
-                if path:
+                if path and table:
                     run.written.setdefault((Path(path), table))
+                elif path and files is not None:
+                    files.note("database", path)
 
 
 _RETRIED_S = 1.5
@@ -117,14 +120,14 @@ _ATTACH = re.compile(r"\s*attach\b[^;]*;?\s*", re.IGNORECASE)
 _PATH = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
 
 
-def _record_opened(logs: tuple[ReadLog, ...], place: object) -> None:
+def _record_opened(logs: tuple[ReadLog, ...], place: object, *, to_write: bool = False) -> None:
     text = place if isinstance(place, str) else None
     if text is not None and text in (":default:",):
         mark_unseen(logs, "the default DuckDB connection")
     elif text is not None and (text.startswith(("file:", "md:", "motherduck:")) or "?" in text):
         mark_unseen(logs, f"the database {text}")
     elif place not in (":memory:", "") and not (text or "").startswith(":memory:"):
-        record_paths([place], "database", logs, native=False)
+        record_paths([place], "database", logs, native=False, is_appended=to_write)
 
 
 def record_module_sql(original: Any, logs: tuple[ReadLog, ...], args: _Args, kwargs: _Kwargs) -> Any:
@@ -201,7 +204,7 @@ def _run(original: Any, connection: Any, owner: _Args, args: _Args, kwargs: _Kwa
         finally:  # of several statements, those before the one that was refused have been done
             is_first = len(several) == 1 and isinstance(text, str) and ";" not in text.strip().removesuffix(";")
             if not _is_helper(caller) and not (is_refused and is_first):
-                _note_changed(connection, text)
+                _note_used(connection, text)
         return result
 
 

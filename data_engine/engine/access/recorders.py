@@ -186,7 +186,7 @@ def record_paths(
                     continue
                 for log in logs:
                     if is_appended:
-                        log.append(path)
+                        log.append(path, kind)
                     else:
                         log.note("tree" if is_pattern else kind, path)
 
