@@ -182,30 +182,40 @@ class Recording:
         return tuple(reference for reference in found if reference is not None)
 
     def _inputs(self, wrote: Mapping[str, tuple[str, ...]]) -> tuple[tuple[FileFacts, ...], int]:
+        """The sources, what else was read, and the databases that the run changed; and how many of them are left out."""
+        sources, more_sources = self._sources()
+        read, more_read = self._read(sources, wrote)
+        written, more_written = self._written(wrote)
+        return (*read, *written), more_sources + more_read + more_written
+
+    def _sources(self) -> tuple[dict[str, FileFacts], int]:
+        left_out, given = set(self._not_collected), self._source.path
+        sources = [source for source in self._seen if source.key.path not in left_out]
         inputs: dict[str, FileFacts] = {}
-        root = self._source.root
-        left_out = set(self._not_collected)
-        sources = [source for source in self._seen if source.key.path not in left_out] if left_out else self._seen
         for source in sources[:MOST_FILES]:
-            inside = source.key.path if self._source.path is None else ""
-            path = str(self._source.path or (root or Path()) / inside)
+            path = str(given or (self._source.root or Path()) / source.key.path)
             inputs[path] = FileFacts(path, source.signature.size_bytes, source.signature.mtime_ns)
-        if not self._seen and self._source.path is not None:
-            inputs[str(self._source.path)] = _facts(str(self._source.path))
-        if self._source.path is not None and (path := str(self._source.path)) in inputs:
+        if given is not None and not self._seen:
+            inputs[str(given)] = _facts(str(given))
+        if given is not None and (path := str(given)) in inputs:
             inputs[path] = inputs[path]._replace(rows=parquet_rows(path))
+        return inputs, max(0, len(sources) - MOST_FILES)
+
+    def _read(
+        self, sources: Mapping[str, FileFacts], wrote: Mapping[str, tuple[str, ...]]
+    ) -> tuple[list[FileFacts], int]:
         opened = self.files.read | {path: cell for path, cell in self.files.databases.items() if path not in wrote}
-        names = [path for path in opened if path not in inputs and path not in self._outputs]
-        left = max(0, MOST_FILES - len(inputs))
-        facts = [_facts(path) for path in names[:left]]
-        inputs |= {file.path: file for file in facts if file.size_bytes is not None}
-        known = [file._replace(cell=opened.get(path)) for path, file in inputs.items()]
+        names = [path for path in opened if path not in sources and path not in self._outputs]
+        left = max(0, MOST_FILES - len(sources))
+        facts = [file for file in map(_facts, names[:left]) if file.size_bytes is not None]
+        files = [*sources.values(), *facts]
+        return [file._replace(cell=opened.get(file.path)) for file in files], max(0, len(names) - left)
+
+    def _written(self, wrote: Mapping[str, tuple[str, ...]]) -> tuple[list[FileFacts], int]:
         changed = [path for path in wrote if path not in self._outputs]
         cells = self.files.databases | self.files.read
-        written = (_facts(path)._replace(cell=cells.get(path), tables=wrote[path]) for path in changed[:MOST_FILES])
-        known += (file for file in written if file.size_bytes is not None)
-        more = max(0, len(sources) - MOST_FILES) + max(0, len(names) - left) + max(0, len(changed) - MOST_FILES)
-        return tuple(known), more
+        facts = [_facts(path)._replace(cell=cells.get(path), tables=wrote[path]) for path in changed[:MOST_FILES]]
+        return [file for file in facts if file.size_bytes is not None], max(0, len(changed) - MOST_FILES)
 
     @cached_property
     def _not_collected(self) -> list[str]:
