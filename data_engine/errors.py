@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from data_engine.display_hook import Displayable, hint_here
 from data_engine.formatting import MOST_TEXT, both_ends
-from data_engine.secret import masked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _beside_place(where: str, trace: tuple[str, ...]) -> str:
 
 
 def _shown(text: str) -> str:
-    return both_ends(masked(text), MOST_TEXT)
+    return both_ends(text, MOST_TEXT)
 
 
 def _rebuild(kind: type[BaseException], *args: Any) -> BaseException:
@@ -175,7 +174,7 @@ class FlowExecutionError(FlowValidationError):
         self.flow_name = flow_name
         self.ended = ended
         self.phase = phase
-        self.detail = both_ends(masked(detail), MOST_TEXT - _AROUND)
+        self.detail = both_ends(detail, MOST_TEXT - _AROUND)
         self.step_label = step_label
         self.function_name = function_name
         self.source_path = None if source_path is None else str(source_path)

@@ -1,4 +1,4 @@
-"""Texts for people: cut to a readable length, counted, dated, and commands to type."""
+"""Texts for people: masked and cut to a readable length, counted, dated, and commands to type."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_engine.platforms.host import shell_line
+from data_engine.secret import masked
 
 _Value = TypeVar("_Value")
 
@@ -39,12 +40,13 @@ def visible_lines(text: str) -> str:
 
 
 def both_ends(text: str, most: int) -> str:
-    """The text, or both ends of one that is longer than `most`: an error's message is at its end.
+    """The text, secrets masked, or both ends of one that is longer than `most`: an error's message is at its end.
 
     Example:
         >>> both_ends("a" * 100 + "KeyError: 3", 90)
         'aaaaaaaaaaaaaaa … 66 characters are left out … aaaaaaaaaaaaaaaaaaaKeyError: 3'
     """
+    text = masked(text)
     if len(text) <= most:
         return text
     room = max(most - 45, 0)
@@ -54,12 +56,15 @@ def both_ends(text: str, most: int) -> str:
 
 
 def beginning(text: str, most: int) -> str:
-    """The text, or the beginning of one that is longer than `most`, with an ellipsis.
+    """The text, secrets masked, or the beginning of one that is longer than `most`, with an ellipsis.
+
+    It masks before it cuts, so half of a secret is never left.
 
     Example:
         >>> beginning("supplier", 8), beginning("suppliers", 8)
         ('supplier', 'supplie…')
     """
+    text = masked(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -155,12 +155,14 @@ def knows_any() -> bool:
 
 def masked(text: str) -> str:
     """`text` with `***` for each secret in it, however it is written there: quoted for a URL, SQL, HTML or a shell, as `repr` and
-    JSON write it, or in base64.
+    JSON write it, or in base64; for one that a library has cut, too.
 
     Example:
         >>> learn("p@ss w0rd!")
         >>> masked("postgresql://ann:p%40ss%20w0rd%21@dwh/sales failed")
         'postgresql://ann:***@dwh/sales failed'
+        >>> masked("the cell holds p@ss w0…")
+        'the cell holds ***…'
     """
     return hidden(text, _forms) if _forms else text
 
@@ -195,6 +197,8 @@ def hidden(text: str, forms: Sequence[Form]) -> str:
         'from *** on'
     """
     spans = [span for core, kind, value in forms if core in text for span in _spans(text, core, kind, value)]
+    if "…" in text or "..." in text:
+        spans += _cut_spans(text, [value for _, kind, value in forms if kind != "word"])
     if not spans:
         return text
     parts: list[str] = []
@@ -236,6 +240,25 @@ def _spans(text: str, core: str, kind: str, value: str) -> Iterator[tuple[int, i
             first = match.start() + 1
 
 
+def _cut_spans(text: str, values: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The places of what is left of a value before or after an ellipsis: a frame and `reprlib` cut a text before anybody can mask it."""
+    for match in _ELLIPSIS.finditer(text):
+        first, last = match.span()
+        for value in values:
+            lead, start = value[:_LEFT], max(0, first - len(value))
+            at = text.find(lead, start, first)
+            while at >= 0 and not value.startswith(text[at:first]):
+                at = text.find(lead, at + 1, first)
+            if at >= 0:
+                yield at, first
+            tail, end = value[-_LEFT:], last + len(value)
+            at = text.rfind(tail, last, end)
+            while at >= 0 and not value.endswith(text[last : at + _LEFT]):
+                at = text.rfind(tail, last, at + _LEFT - 1)
+            if at >= 0:
+                yield last, at + _LEFT
+
+
 @cache
 def _pattern(kind: str, text: str) -> re.Pattern[str]:
     if kind == "base64":
@@ -272,6 +295,10 @@ def _written(text: str) -> str:
 
 
 _LETTERS = "[^A-Za-z0-9]+"
+_ELLIPSIS = re.compile(r"…|\.{3,}")
+_LEFT = 4
+"""Characters of a secret that tell nothing when fewer of them are left."""
+
 _LETTER, _QUOTE, _BLANK = "a", '"', " "
 _QUOTES = "\"'\\"
 _DOUBLED = "{}[]%$"

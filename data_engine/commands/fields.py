@@ -204,7 +204,7 @@ def given_text(text: object, where: str) -> str:
         FlowValidationError: any other type, or too long.
     """
     if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
-        shown = repr(text)[:60]
+        shown = beginning(repr(text), 60)
         raise FlowValidationError(f"{where} cannot be {shown}", where=where, fix="give a text of a few words")
     return text
 

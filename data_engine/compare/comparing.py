@@ -220,7 +220,7 @@ def words(value: object) -> str:
     if isinstance(value, (list, tuple, set, frozenset, dict, Batch)):
         return f"{type(value).__name__} of {len(value):,}"
     if isinstance(value, _PLAIN):
-        text = repr(value[: 2 * _LONGEST_WORDS] if isinstance(value, (str, bytes)) else value)
+        text = repr(masked_in(value)[: 2 * _LONGEST_WORDS] if isinstance(value, (str, bytes)) else value)
         return beginning(text, _LONGEST_WORDS)
     return type(value).__qualname__
 
@@ -375,8 +375,8 @@ def read_file(path: Path) -> Content:
     try:
         return _read(path)
     except Exception as error:  # of any library
-        first = str(error).strip().partition("\n")[0]
-        return Opaque(path, f"{path.name} cannot be read as what its name says: {type(error).__name__}: {first[:200]}")
+        why = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+        return Opaque(path, f"{path.name} cannot be read as what its name says: {beginning(why, 200)}")
 
 
 def _read(path: Path) -> Content:

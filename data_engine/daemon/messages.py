@@ -20,6 +20,7 @@ from typing import Any
 
 from data_engine.engine.candidates import Source
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import beginning
 from data_engine.ledger.journal import seen_of
 from data_engine.model import RunAbout, SourceKey
 from data_engine.scheduler.executor import Job, SourceRun
@@ -109,7 +110,7 @@ def unpack_job(message: Message, here: Callable[[str], str] = str) -> Job:
         runs = tuple(_run(here, *packed) for packed in fields.pop("runs"))
         return Job(**fields, runs=runs)
     except (TypeError, ValueError, KeyError) as error:
-        raise _refused(f"{str(message)[:200]} is not a job") from error
+        raise _refused(f"{beginning(str(message), 200)} is not a job") from error
 
 
 def _text(path: Path | None) -> str | None:

@@ -396,14 +396,14 @@ def local_text(value: Any) -> str:
     elif isinstance(value, (Path, FileRef)):
         text = str(value)
     elif kind in FIXED:
-        text = repr(value) if kind not in (str, bytes) else repr(value[: _LONGEST_LOCAL + 1])
+        text = repr(value) if kind not in (str, bytes) else repr(secret.masked_in(value)[: _LONGEST_LOCAL + 1])
     elif kind in (list, tuple, set, frozenset, dict, Batch):
         parts = [*value, *value.values()] if kind is dict else list(value) if len(value) < _LONGEST_LOCAL else [value]
         is_plain = kind is not Batch and all(type(part) in FIXED for part in parts)
         text = repr(value) if is_plain and len(value) < _LONGEST_LOCAL else f"{name} of {len(value):,}"
     elif name.partition(".")[0] in ("polars", "pandas", "numpy", "pyarrow") and kind.__name__ != "LazyFrame":
         text = f"{name}{_shape_text(value)}"
-    return beginning(secret.masked(text), _LONGEST_LOCAL)
+    return beginning(text, _LONGEST_LOCAL)
 
 
 def _shape_text(value: Any) -> str:

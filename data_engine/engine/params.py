@@ -13,7 +13,7 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.parameters import LOOKED_AT, GivenParams, Parameters, TypedValue, texts_to_params, wire_of
 from data_engine.formatting import beginning
 from data_engine.model import Run
-from data_engine.secret import MASK, Secret, masked, masked_in
+from data_engine.secret import MASK, Secret, masked_in
 
 MOST_PARAMS = 20_000
 """Characters of the parameters of a run that are recorded."""
@@ -205,4 +205,4 @@ def _text_of(value: object) -> str:
         text = repr(value)
     except Exception:
         text = f"a {type(value).__name__}"
-    return beginning(masked(text), 200)
+    return beginning(text, 200)

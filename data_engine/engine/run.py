@@ -54,7 +54,7 @@ from data_engine.flow.scan import missing_source_fix
 from data_engine.flow.spec import StepSpec
 from data_engine.flow.steps import run_steps, step_error
 from data_engine.flow.trigger import Schedule
-from data_engine.formatting import first_few
+from data_engine.formatting import beginning, first_few
 from data_engine.keeping import Keeping, RunOfRows, keeping
 from data_engine.ledger.logs import LogBound, clipped, counts_as_warning, end_of_log, size_of
 from data_engine.ledger.rows import changes_as_json
@@ -522,7 +522,7 @@ class _Run:
 
 
 def _masked_report(made: ReportFacts) -> ReportFacts:
-    return made._replace(text=masked(made.text)[:_LONGEST_DETAIL])
+    return made._replace(text=beginning(made.text, _LONGEST_DETAIL))
 
 
 def _written_at_once(of: RunPass, source: Source, run_id: str) -> Keeping | None:

@@ -24,9 +24,8 @@ from data_engine.flow.compared import (
     nan_values,
 )
 from data_engine.flow.rules import CheckResult, CheckRules, Rule
-from data_engine.formatting import first_few, plural
+from data_engine.formatting import beginning, first_few, plural
 from data_engine.model import RuleCount
-from data_engine.secret import masked
 from data_engine.suggestions import near_offer
 
 ROW, RULES = "_row", "_rules"
@@ -167,10 +166,7 @@ class CheckedFrame:
 
 
 def _shown(value: object) -> str:
-    text = (
-        "null" if value is None else masked(repr(value) if isinstance(value, str) else str(value))
-    )  # before it is cut
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return "null" if value is None else beginning(repr(value) if isinstance(value, str) else str(value), _LONGEST_VALUE)
 
 
 # -- kinds of frames -----------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from data_engine.flow.spec import StepSpec, function_name
 from data_engine.formatting import beginning, first_few
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
+from data_engine.secret import masked
 from data_engine.storage_version import attached_files, fix_of_newer
 from data_engine.suggestions import nearest_name, syntax_fix
 from data_engine.workspace.layout import kernel_shell
@@ -64,7 +65,7 @@ class StepFailure:
 
     @property
     def text(self) -> str:
-        return message_of(self.error)[:_LONGEST_TEXT]
+        return masked(message_of(self.error))[:_LONGEST_TEXT]
 
     @property
     def owner(self) -> Any:

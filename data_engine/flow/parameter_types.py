@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import beginning
 from data_engine.secret import Secret
 
 Facts = tuple[dict[str, Any], Any]
@@ -68,7 +69,7 @@ def read_fields(settings: object) -> list[Facts]:
             what = f"parameters are declared by a dataclass, not by one {type(settings).__name__} of it"
             fix = f"give the class itself, without brackets: .params({type(settings).__name__})"
         else:
-            what = f"parameters are declared by a dataclass, not by {type(settings).__name__} {settings!r:.80}"
+            what = f"parameters are declared by a dataclass, not by {type(settings).__name__} {beginning(repr(settings), 80)}"
             fix = "write a class with a line for each of them:\n@dataclass\nclass Settings:\n    month: date = date(2013, 1, 1)"
         raise FlowValidationError(what, where="Flow.params", fix=fix)
     lines, kinds = _docstring_lines(settings), _kinds(settings)

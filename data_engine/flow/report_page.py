@@ -11,7 +11,7 @@ from typing import Any
 
 from data_engine.flow.context import FlowContext
 from data_engine.flow.shown_objects import ShownObject, shown
-from data_engine.formatting import size_text
+from data_engine.formatting import beginning, size_text
 from data_engine.secret import Secret, masked
 
 MOST_BYTES = 2 * 1000 * 1000
@@ -73,7 +73,7 @@ def _value_text(value: Any) -> str:
         return "***"
     if isinstance(value, (bool, list, tuple, dict)) or value is None:
         value = json.dumps(value, default=str, ensure_ascii=False)
-    return str(value)[:_LONGEST_VALUE]
+    return beginning(str(value), _LONGEST_VALUE)
 
 
 def framed(page: str, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import plural
+from data_engine.formatting import beginning, plural
 from data_engine.model import RuleCount
 from data_engine.record import frozen
 
@@ -102,7 +102,7 @@ def rules_of(rules: object, label: str) -> CheckRules:
 
 
 def _kind_of(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"[:100]
+    return beginning(f"{type(value).__name__} {value!r}", 100)
 
 
 def wrong_option(what: str, option: str, fix: str) -> FlowValidationError:

@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 from data_engine.flow.batch import frame_kind
-from data_engine.formatting import both_ends, first_few, plural
+from data_engine.formatting import beginning, both_ends, first_few, plural
 
 _LONGEST_TEXT = 20_000
 _LONGEST_CELL = 200
@@ -188,7 +188,9 @@ def _drawn(value: Any, name: str, library: str, distribution: str) -> ShownObjec
             data = file.getvalue()
     except Exception as error:  # of whatever it draws with
         hint = f"{library} draws a picture of it with {distribution}: pip install {distribution}"
-        return ShownObject(f'<p class="none">{hint}</p>', "", f"{hint} ({type(error).__name__}: {error})"[:500])
+        return ShownObject(
+            f'<p class="none">{hint}</p>', "", beginning(f"{hint} ({type(error).__name__}: {error})", 500)
+        )
     return ShownObject(_image("png", data, name))
 
 

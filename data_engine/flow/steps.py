@@ -20,7 +20,6 @@ from data_engine.flow.report import Report
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import beginning
 from data_engine.model import Event, StepFinished, StepStarted
-from data_engine.secret import masked
 from data_engine.suggestions import near_offer
 
 
@@ -200,4 +199,4 @@ def step_error(
 def item_text(item: object) -> str:
     """The words for a failed item in the error."""
     text = str(item) if isinstance(item, (str, os.PathLike, int, float)) else repr(item)
-    return beginning(masked(text), 200)
+    return beginning(text, 200)

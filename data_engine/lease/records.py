@@ -15,6 +15,7 @@ from dataclasses import MISSING, fields, replace
 from functools import cache
 from typing import Any
 
+from data_engine.formatting import beginning
 from data_engine.lease.protocol import (
     FORMAT,
     KEPT_REPAIRS,
@@ -131,7 +132,7 @@ def decode(data: bytes, largest: int = LARGEST_ENTRY_BYTES) -> dict[str, Any]:
     try:
         record = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"no JSON: {str(error)[:200]}") from None
+        raise Damaged(f"no JSON: {beginning(str(error), 200)}") from None
     if not isinstance(record, dict):
         raise Damaged("no JSON object")
     return record

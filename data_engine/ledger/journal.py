@@ -34,7 +34,7 @@ from data_engine import private
 from data_engine.cause import Cause
 from data_engine.errors import FlowValidationError, LedgerError
 from data_engine.files import is_full, trouble_of
-from data_engine.formatting import both_ends
+from data_engine.formatting import beginning, both_ends
 from data_engine.ledger.logs import LAST_BYTES, LAST_LINES, clipped, end_of_log, size_of
 from data_engine.ledger.rows import file_facts, staged_files_of, storable
 from data_engine.ledger.writer import write_events
@@ -324,7 +324,7 @@ def events_in(lines: bytes) -> list[Event]:
     try:
         packed = json.loads(b"[%b]" % lines[:-1].replace(b"\n", b","))
     except (ValueError, RecursionError) as error:
-        raise _refused(f"{lines[:200]!r} is no event") from error
+        raise _refused(f"{beginning(repr(lines), 200)} is no event") from error
     return [_event(entry) for entry in packed]
 
 
@@ -371,7 +371,7 @@ def _event(packed: Any) -> Event:
             fields[7:] = [part and RunAbout(*part) for part in fields[7:]]
         event: Event = kind(*fields)
     except (TypeError, ValueError, LookupError) as error:
-        raise _refused(f"{str(packed)[:200]} is no event") from error
+        raise _refused(f"{beginning(str(packed), 200)} is no event") from error
     return event
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from data_engine.formatting import beginning
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.rows import STATE_COLUMNS, source_state, storable
 from data_engine.ledger.writer import end_run, write_events
@@ -94,7 +95,7 @@ def put_outputs(ledger: Ledger, flow: str, paths: Collection[str]) -> None:
 
 
 def _state_row(state: SourceState) -> tuple[object, ...]:
-    good, error = state.success or (None, None, None), state.error and state.error[:LONGEST_ERROR]
+    good, error = state.success or (None, None, None), state.error and beginning(state.error, LONGEST_ERROR)
     return (
         *(state.flow, *state.key, state.status, *state.last[:2], state.last.content_hash, state.last_run_id),
         *(state.last_at_utc, error, *good, state.success_run_id, state.success_at_utc),

@@ -34,6 +34,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_engine.errors import RefusedSegmentError
+from data_engine.formatting import beginning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -354,7 +355,7 @@ def _why_another(table: str, schema: pa.Schema, own: pa.Schema) -> str | None:
 def _first_line(error: BaseException) -> str:
     """The first line of a library's error, cut and printable: it may quote what it read."""
     line = str(error).strip().partition("\n")[0].encode("ascii", "backslashreplace").decode()
-    return f"{type(error).__name__}: {''.join(c for c in line if c.isprintable())[:200]}"
+    return f"{type(error).__name__}: {beginning(''.join(c for c in line if c.isprintable()), 200)}"
 
 
 def _arrow() -> tuple[Any, Any]:

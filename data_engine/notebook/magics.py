@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from data_engine.formatting import beginning
 from data_engine.notebook.analysis import analyse
 from data_engine.notebook.names import Names
 from data_engine.notebook.read import NotebookCell, conflict_line
@@ -289,7 +290,7 @@ def _bind_timed(magic: str, names: Names) -> None:
 
 def _describe(magic: str) -> str:
     line = magic.split("\n")[0].strip()
-    shown = line if len(line) <= 40 else line[:37] + "..."
+    shown = beginning(line, 40)
     if match := _MAGIC_LINE.match(line):
         return f"the line magic %{match[1]}"
     if "?" in line and (line.startswith("?") or line.endswith("?")):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_engine.errors import NotebookCompileError, cell_place
-from data_engine.formatting import cli_line
+from data_engine.formatting import beginning, cli_line
 from data_engine.record import frozen
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -155,7 +155,7 @@ def _get_it_back(path: Path) -> str:
 def _cell_entries(notebook: dict[str, Any], data: bytes, path: Path) -> list[Any]:
     version = notebook.get("nbformat", 3 if "worksheets" in notebook else 4)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise _damaged(path, f"its nbformat is {version!r:.40}, not a version number")
+        raise _damaged(path, f"its nbformat is {beginning(repr(version), 40)}, not a version number")
     if version > 4:
         raise _damaged(
             path, f"it is written in nbformat {version}, which is not known here", "save it as nbformat 4, or update"
@@ -176,7 +176,9 @@ def _upgrade(data: bytes, path: Path, version: int) -> dict[str, Any]:
     try:
         upgraded = library.convert(library.reader.reads(data.decode("utf-8-sig")), 4)
     except Exception as error:  # the library raises what its upgrade happens to meet
-        raise _damaged(path, f"its nbformat {version} content cannot be upgraded ({error!r:.200})") from error
+        raise _damaged(
+            path, f"its nbformat {version} content cannot be upgraded ({beginning(repr(error), 200)})"
+        ) from error
     for cell in upgraded.cells:
         if isinstance(cell, dict):
             cell.pop("id", None)  # made up at random by the upgrade

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias, get_args
 
 from data_engine.errors import FlowValidationError
 from data_engine.flow.trigger import Schedule, Trigger
+from data_engine.formatting import beginning
 from data_engine.ledger.backfills import LastEnd
 from data_engine.model import PlannedRun, Signature, SourceKey, SourceState, utc_text
 from data_engine.planning.due import HELD_STATUSES, holds, matches
@@ -269,7 +270,7 @@ def moment(text: str, zone: tzinfo, *, name: str, is_end: bool = False, of: str 
         return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError, OSError) as error:
         raise FlowValidationError(
-            f"{name} cannot be {text[:80]!r}",
+            f"{name} cannot be {beginning(text, 80)!r}",
             where=f"{of}({name}=...)",
             fix="give a day as 2013-03-01, a month as 2013-03, or a time as 2013-03-01T06:00",
         ) from error

@@ -22,6 +22,7 @@ from data_engine.engine.access.databases import is_frame
 from data_engine.engine.memo.query_texts import QueryTexts
 from data_engine.engine.memo.tracer import Purpose, Tracer, attributes_of
 from data_engine.engine.memo.values import PLAIN
+from data_engine.formatting import beginning
 from data_engine.proof import data
 from data_engine.record import frozen
 from data_engine.secret import masked
@@ -236,7 +237,7 @@ def show(value: Any) -> str:
         if (shape := data.shape_of(value)) is not None:
             return shape
         if kind in PLAIN or isinstance(value, (list, tuple, dict, set, frozenset, PurePath, Enum, str, bytes)):
-            text = _short.repr(masked(value) if kind is str else value)
+            text = _short.repr(value)
         elif getattr(kind, "__repr__", None) is object.__repr__ or len(data.parts_of(value)) > 1000:
             text = f"a {kind.__name__}"
         else:
@@ -246,8 +247,13 @@ def show(value: Any) -> str:
     text = " ".join(masked(text).split())
     if " at 0x" in text:
         text = f"a {kind.__name__}"
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return beginning(text, _MOST_SHOWN)
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(masked(x), level)
+
+
+_short = _Short()
 _short.maxlevel, _short.maxstring, _short.maxother = 3, 50, 50

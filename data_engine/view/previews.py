@@ -16,7 +16,7 @@ from data_engine.errors import FlowExecutionError, FlowValidationError, OwnedEls
 from data_engine.flow.debug import masked_frame
 from data_engine.flow.parameters import read_params
 from data_engine.formatting import both_ends, visible
-from data_engine.secret import knows_any, masked, masked_in
+from data_engine.secret import knows_any, masked_in
 from data_engine.verbs import check_against
 from data_engine.view.card import Card, Lines
 from data_engine.view.differences import difference_card, golden_card
@@ -82,7 +82,7 @@ def preview(
 
 
 def _object_card(value: Any) -> Card:
-    text = both_ends(masked(visible(str(value)) if isinstance(value, os.PathLike) else str(value)), _MOST_TEXT)
+    text = both_ends(visible(str(value)) if isinstance(value, os.PathLike) else str(value), _MOST_TEXT)
     return Card("", (), (Lines(tuple(text.split("\n"))),))
 
 

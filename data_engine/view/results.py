@@ -12,6 +12,7 @@ from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
 from data_engine.formatting import beginning, plural
 from data_engine.marks import Mark, mark_of
+from data_engine.secret import masked
 from data_engine.status.sentences import (
     first_line,
 )
@@ -90,6 +91,9 @@ _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duck
 
 
 class _Short(reprlib.Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(masked(x), level)
+
     def repr_instance(self, x: Any, level: int) -> str:
         return _of_object(x)
 
@@ -122,8 +126,7 @@ def short_text(value: Any) -> str:
         text = _of_object(value) if isinstance(value, (Batch, PathLike)) else _short.repr(value)
     except Exception:  # a class that is called list and is none
         text = _of_object(value)
-    text = " ".join(text[:_ENOUGH].split())
-    return beginning(text, 80)
+    return beginning(" ".join(masked(text)[:_ENOUGH].split()), 80)
 
 
 def _of_object(value: Any) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from data_engine import private
 from data_engine.errors import FlowValidationError, SecretMissingError, WorkspaceError
 from data_engine.files import trouble_of, write_text_atomic
-from data_engine.formatting import cli_line
+from data_engine.formatting import beginning, cli_line
 from data_engine.locks import OsLock
 from data_engine.record import frozen
 from data_engine.secret import SHORTEST, Secret, is_secret_name
@@ -178,7 +178,7 @@ def check_name(name: object) -> str:
     if isinstance(name, str) and is_secret_name(name):
         return name
     raise FlowValidationError(
-        f"a secret cannot be called {str(name)[:60]!r}",
+        f"a secret cannot be called {beginning(str(name), 60)!r}",
         where="the name of a secret",
         fix="use a letter, then letters, digits, '_', '-' and '.'; the value is asked for, never given with it",
     )

@@ -30,8 +30,10 @@ from data_engine.engine.access.file_events import ChangeRefusedError, FileGuard
 from data_engine.files import files_below, identity_of, write_text_atomic
 from data_engine.flow.paths import portable_text
 from data_engine.flow.scan import is_candidate_name
+from data_engine.formatting import beginning
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import compared, lead_of, real_path, real_path_of_file
+from data_engine.secret import masked
 
 
 class OverwritesSourceError(ChangeRefusedError):
@@ -572,8 +574,7 @@ def database_file(place: object, *, is_uri: bool = False) -> str | None:
 
 
 def _shortened(statement: str) -> str:
-    text = " ".join(statement.split())
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return beginning(" ".join(masked(statement).split()), _MOST_SHOWN)
 
 
 def _first_files(folder: str) -> Iterator[str]:

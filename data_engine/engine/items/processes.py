@@ -39,6 +39,7 @@ from data_engine.engine.kept_tables import kept_so_far, take_rows
 from data_engine.errors import ProcessDiedError
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemCall, ItemMap, StepControl
+from data_engine.flow.steps import item_text
 from data_engine.keeping import item_order, keeping
 from data_engine.notebook.load import registered_modules
 from data_engine.platforms.processes import memory_kills
@@ -389,7 +390,7 @@ class RemoteCall:
 
     def say_again(self, item: Any, cause: Cause) -> None:
         """Log that an item is tried once more."""
-        self._step.log(f"item {str(item)[:200]} is tried once more: {cause.text}", "WARNING")
+        self._step.log(f"item {item_text(item)} is tried once more: {cause.text}", "WARNING")
 
     def tell(self, frame: Frame) -> None:
         """Handle a frame of an item: an event, a text it wrote, a log record."""

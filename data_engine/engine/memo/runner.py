@@ -81,7 +81,7 @@ from data_engine.keeping import read_from
 from data_engine.ledger.logs import counts_as_warning
 from data_engine.model import Event, LogLine
 from data_engine.record import frozen
-from data_engine.secret import Secret, masked
+from data_engine.secret import Secret
 
 _LONGEST_WARNING = 300
 
@@ -196,7 +196,7 @@ class PreviewRunner:
     def _emit(self, event: Event) -> None:
         """Pass an event on; the warnings of the step that runs are left in `warned`."""
         if isinstance(event, LogLine) and counts_as_warning(event.level, "success"):
-            self.warned.append(beginning(masked(event.message), _LONGEST_WARNING))
+            self.warned.append(beginning(event.message, _LONGEST_WARNING))
         self.sink(event)
 
     @property
