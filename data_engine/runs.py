@@ -236,7 +236,7 @@ def run_workspace(
         for entry in entries:
             module_names.add(entry.name)
             if entry.flow is not None and not entry.steps:
-                stepless.append(no_steps(entry.name, str(entry.path)))
+                stepless.append(no_steps(entry.name))
                 entry = replace(entry, flow=None, error=stepless[-1])
             entry = _with_shared_mirror_refused(where, entry)
             if entry.mode != "manual" or names:

@@ -617,7 +617,7 @@ def require_steps(flow: Flow) -> None:
         FlowValidationError: it has no steps.
     """
     if not flow.steps:
-        raise no_steps(flow.name or "flow", f'flow "{flow.name}"')
+        raise no_steps(flow.name or "flow")
 
 
 def require_source(flow: Flow, source: Source) -> None:

@@ -417,13 +417,36 @@ def _relative_path(f: StepFailure, match: re.Match[str]) -> str | None:
 
 
 def _not_utf8(f: StepFailure, match: re.Match[str]) -> str:
-    read = (frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES)
+    read = [frame.f_locals.get(name) for frame in f.frames("polars", "pandas") for name in _FILES]
+    read += re.findall(r"^ *file = (.+)$", f.text, re.MULTILINE)  # of DuckDB
     path = next((value for value in read if isinstance(value, (str, os.PathLike))), f.source)
     if path is not None and os.path.isfile(path) and (fix := workbook_fix(Path(path))) is not None:
         return fix
+    begin = f.error.object[:_SAMPLE_BYTES] if isinstance(f.error, UnicodeDecodeError) else b""
+    if not begin and path is not None and os.path.isfile(path):
+        with open_to_read(Path(path)) as file:
+            begin = file.read(_SAMPLE_BYTES)
+    if (encoding := _wide_encoding(begin)) is not None:
+        return f'the file is UTF-16 (of Excel: "Unicode text"): say encoding="{encoding}"'
     return (
         'the file is not UTF-8: say what it is, such as encoding="cp1252" (Excel on Windows); or it is not a text file'
     )
+
+
+_SAMPLE_BYTES = 64
+
+
+def _wide_encoding(begin: bytes) -> str | None:
+    """The encoding of a text of two bytes a letter, by how its file begins; None of another.
+
+    Example:
+        >>> [_wide_encoding("city;1".encode(name)) for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-8")]
+        ['utf-16', 'utf-16-le', 'utf-16-be', None]
+    """
+    if begin.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    first, second = any(begin[::2]), any(begin[1::2])
+    return None if first == second else "utf-16-le" if first else "utf-16-be"
 
 
 def _newer_database(f: StepFailure, match: re.Match[str]) -> str | None:

@@ -171,17 +171,17 @@ def _with_warnings(entries: Sequence[CatalogEntry], files: Mapping[str, list[Pat
 def with_no_steps_refused(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:
     """The entries, where a flow without steps has an error: production could run nothing of it."""
     return tuple(
-        entry
-        if entry.flow is None or entry.steps
-        else replace(entry, flow=None, error=no_steps(entry.name, str(entry.path)))
+        entry if entry.flow is None or entry.steps else replace(entry, flow=None, error=no_steps(entry.name))
         for entry in entries
     )
 
 
-def no_steps(name: str, where: str) -> FlowValidationError:
-    """The error of a flow without steps."""
+def no_steps(name: str) -> FlowValidationError:
+    """The error of a flow without steps, whatever runs or deploys it."""
     return FlowValidationError(
-        f"flow {name!r} has no steps: there is nothing to run", where=where, fix="give build() a .step(...) and save it"
+        f"flow {name!r} has no steps: there is nothing to run",
+        where=f'flow "{name}"',
+        fix="give build() a .step(...) and save it",
     )
 
 

@@ -44,11 +44,6 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
             "Run a flow without writing to production.",
             'build().preview(use="clean_df"), load_flow("claims").preview()',
         ),
-        "profile": Verb(
-            "view.profile:profile",
-            "Show what each column of a frame holds.",
-            'build().profile("clean_df")',
-        ),
         "deploy": Verb(
             "view.deployments:deploy", "Put a flow, or all, into production.", 'Workspace.current().deploy("claims")'
         ),
@@ -89,6 +84,11 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
         ),
         "plan": Verb(
             "view.notebooks:plan", "Show what a deploy would change in the data.", 'Workspace.current().plan("claims")'
+        ),
+        "profile": Verb(
+            "view.profile:profile",
+            "Show what each column of a frame holds.",
+            'build().profile("clean_df")',
         ),
         "golden": Verb(
             "view.previews:golden", "Keep an object of a flow as a golden.", 'build().golden(use="clean_df", key="id")'

@@ -236,15 +236,17 @@ def _parsed(text: str, where: str) -> MachineSettings:
             raise SettingsError(
                 f"{values[key]!r} is not an absolute path", where=f"{where}: {key}", fix="give the full path"
             )
+    requests = _requests(document.get("daemon", {}), where)
+    known = (*_KEYS, "daemon.requests")
+    entries = {key: value for key, value in document.items() if key != "daemon"}
+    entries |= {f"daemon.{key}": value for key, value in document.get("daemon", {}).items()}
     return MachineSettings(
         collection_root=folders.get("collection_root"),
         default_workspace=values.get("default_workspace"),
         state_root=folders.get("state_root"),
-        requests=_requests(document.get("daemon", {}), where),
+        requests=requests,
         warnings=tuple(
-            ignored_key(key, value, (*_KEYS, "daemon.requests"), text=text, where=where)
-            for key, value in document.items()
-            if key not in (*_KEYS, "daemon")
+            ignored_key(key, value, known, text=text, where=where) for key, value in entries.items() if key not in known
         ),
     )
 

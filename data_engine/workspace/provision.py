@@ -185,7 +185,7 @@ def _contents(layout: WorkspaceLayout, *, example: bool) -> dict[Path, str | Non
     }
     if has_outer:
         environment = {"DATA_ENGINE_WORKSPACE_COLLECTION_ROOT": "${workspaceFolder}"}
-        contents[outer] = _json(_editor_settings("**/.workspace_state", environment))
+        contents[outer] = _json(_editor_settings(layout.root.parent, "**/.workspace_state", environment))
     if example and not _has_module(layout):
         contents[layout.flow_modules_dir / _EXAMPLE] = example_notebook()
     return contents
@@ -230,18 +230,29 @@ def _vscode_settings(layout: WorkspaceLayout) -> str:
         "DATA_ENGINE_WORKSPACE_ROOT": "${workspaceFolder}",
         "DATA_ENGINE_WORKSPACE_ID": layout.workspace_id,
     }
-    settings = _editor_settings(".workspace_state", environment)
+    settings = _editor_settings(layout.root, ".workspace_state", environment)
     return _json(settings | {"python.analysis.extraPaths": ["${workspaceFolder}/flow_modules"]})
 
 
-def _editor_settings(hidden: str, environment: dict[str, str]) -> dict[str, Any]:
-    python = Path(sys.executable)
+def _editor_settings(root: Path, hidden: str, environment: dict[str, str]) -> dict[str, Any]:
+    interpreter = _interpreter_below(root)
     return {
-        "python.defaultInterpreterPath": str(python.with_name(python.name.replace("pythonw", "python"))),
+        **({} if interpreter is None else {"python.defaultInterpreterPath": interpreter}),
         "files.exclude": {hidden: True},
         "search.exclude": {hidden: True},
         **{f"terminal.integrated.env.{system}": environment for system in ("linux", "osx", "windows")},
     }
+
+
+def _interpreter_below(root: Path) -> str | None:
+    """This Python as every machine that opens the folder finds it; None where it lies outside, where it is this machine's own."""
+    python = Path(sys.executable)
+    folder = Path(os.path.realpath(python.parent))
+    try:
+        inside = folder.relative_to(os.path.realpath(root)).as_posix()
+    except ValueError:
+        return None
+    return f"${{workspaceFolder}}/{inside}/{python.name.replace('pythonw', 'python')}"
 
 
 def _json(settings: dict[str, Any]) -> str:

@@ -552,8 +552,11 @@ def ignored_key(key: str, value: object, keys: Iterable[str], *, text: str, wher
     section, dot, _ = key.rpartition(".")
     if isinstance(value, dict) and not dot:
         sections = tuple(dict.fromkeys(name.partition(".")[0] for name in names if "." in name))
-        nearest = difflib.get_close_matches(key, sections, n=1)
-        hint = f"did you mean [{nearest[0]}]? " if nearest else ""
+        with_a_key = [name for name in sections if any(f"{name}.{inner}" in names for inner in value)]
+        near = difflib.get_close_matches(key, sections, n=1) or difflib.get_close_matches(
+            key, with_a_key or sections, n=1, cutoff=0.0 if with_a_key else 0.01
+        )
+        hint = f"did you mean [{near[0]}]? " if near else ""
         headers = ", ".join(f"[{name}]" for name in sections)
         return f"{place}: unknown section [{key}], which is ignored: {hint}The sections are {headers}"
     what, _, hint = unknown_key(key, names).partition(": ")

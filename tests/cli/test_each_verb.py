@@ -12,10 +12,13 @@ import pytest
 from data_engine import Workspace
 from data_engine.daemon import link
 from data_engine.display_hook import bundle_of
-from data_engine.view.verbs import VERBS
+from data_engine.view.verbs import GROUPS, VERBS
 from jupyter_extension.magics import run_line
 from tests.cli.conftest import Cli
 from tests.support import WorkspaceFiles
+
+EVERY_DAY = "demo lab list show preview deploy rollback start stop status run runs log explain"
+
 
 ASKED = {
     "list": "",
@@ -138,3 +141,10 @@ def test_a_cell_says_what_a_terminal_says(
     asked(both)
 
     assert {name: words for name, words in differ.items() if words} == {}
+
+
+def test_help_lists_the_fourteen_of_every_day_first(cli: Cli) -> None:
+    """What is typed now and then is in the groups below."""
+    assert list(GROUPS["Every day"]) == EVERY_DAY.split()
+    first, others = cli("--help").out.split("Notebooks and deployments")
+    assert ("rollback" in first, "profile" in first, "profile" in others) == (True, False, True)

@@ -47,6 +47,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "one.csv").write_text("amount;b\n1;2\n", encoding="ascii")
     (tmp_path / "text.xlsx").write_text("city;amount\n", encoding="ascii")
     (tmp_path / "cp.csv").write_bytes("city\nKöln\n".encode("cp1252"))
+    (tmp_path / "excel.txt").write_bytes("city\tsum\nKöln\t1\n".encode("utf-16"))
+    (tmp_path / "wide.csv").write_bytes("city;sum\nKöln;1\n".encode("utf-16-le"))
     (tmp_path / "empty.csv").touch()
     with xlsxwriter.Workbook(tmp_path / "book.xlsx") as book:
         book.add_worksheet("Summe").write(0, 0, "a")
@@ -151,6 +153,11 @@ OF_TABLES: list[tuple[str, Callable[[Any], Any], str]] = [
     ("relative_path", lambda c: pl.read_csv(r"..\inbox\prices.csv"), WRITTEN_SO),
     ("not_utf8", lambda c: Path("cp.csv").read_text(encoding="utf-8"), 'encoding="cp1252"'),
     ("not_utf8", lambda c: pl.read_csv("book.xlsx"), "read_excel"),
+    ("not_utf8", lambda c: pl.read_csv("excel.txt"), 'encoding="utf-16"'),
+    ("not_utf8", lambda c: pd.read_csv("excel.txt"), 'encoding="utf-16"'),
+    ("not_utf8", lambda c: duckdb.read_csv("excel.txt").fetchall(), 'encoding="utf-16"'),
+    ("not_utf8", lambda c: Path("excel.txt").read_text(encoding="utf-8"), 'encoding="utf-16"'),
+    ("not_utf8", lambda c: pl.read_csv("wide.csv"), 'encoding="utf-16-le"'),
     ("no_workbook", lambda c: pl.read_excel("text.xlsx"), "read_csv"),
 ]
 

@@ -382,7 +382,7 @@ def test_an_interrupted_run_is_one_line_and_goes_on_in_the_daemon(
 
 MISTAKES = {
     "%flow previw": ["knows no 'previw'", "did you mean %flow preview?"],
-    "%flow xyz": ["knows no 'xyz'", "It knows list, show, preview, profile, deploy"],
+    "%flow xyz": ["knows no 'xyz'", "It knows list, show, preview, deploy"],
     "%flow preview --usee raw": ["has no option --usee", "did you mean --use?"],
     "%flow status --json": ["has no option --json", "leave it out"],
     "%flow preview --use": ["--use: expected one argument", "see %flow preview --help"],
@@ -394,7 +394,7 @@ MISTAKES = {
     "%flow test claims by=2": ["takes no parameters", "with the parameters that it was kept with"],
     "%flow compile claims by=2": [
         "takes no parameters",
-        "leave it out; preview, profile, run, plan, golden, backfill take parameters",
+        "leave it out; preview, run, plan, profile, golden, backfill take parameters",
     ],
     "%flow status --watch": ["has no option --watch", "leave it out"],
     "%flow status claims": ["takes no name", "write %flow status"],

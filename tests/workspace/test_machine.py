@@ -186,6 +186,16 @@ class TestMachineSettings:
         with pytest.raises(SettingsError, match='"default_workspace"'):
             save_machine_settings(default_work="x")
 
+    def test_a_misspelt_key_of_the_daemon_is_told_too(self) -> None:
+        """Else nobody would know that requests are still taken."""
+        path = write_settings('[daemon]\nrequest = "off"\n')
+
+        (warning,) = load_machine_settings().warnings
+
+        assert warning.startswith(
+            f'{path}, line 2: unknown setting "daemon.request", which is ignored: did you mean "daemon.requests"?'
+        )
+
     def test_a_folder_instead_of_the_file_is_an_error_with_its_fix(self) -> None:
         """No raw IsADirectoryError."""
         machine_settings_path().mkdir(parents=True)

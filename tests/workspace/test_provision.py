@@ -121,7 +121,28 @@ class TestANewWorkspace:
         assert own["files.exclude"] == own["search.exclude"] == {".workspace_state": True}
         assert beside["files.exclude"] == beside["search.exclude"] == {"**/.workspace_state": True}
         assert own["python.analysis.extraPaths"] == ["${workspaceFolder}/flow_modules"]
-        assert Path(own["python.defaultInterpreterPath"]).exists()
+
+    @pytest.mark.parametrize(
+        ("python", "own", "beside"),
+        [
+            ("claims/.venv/bin/python", ".venv/bin/python", "claims/.venv/bin/python"),
+            ("claims/.venv/Scripts/pythonw.exe", ".venv/Scripts/python.exe", "claims/.venv/Scripts/python.exe"),
+            ("env/bin/python", None, "env/bin/python"),
+            ("../elsewhere/bin/python", None, None),
+        ],
+    )
+    def test_it_is_told_of_a_python_inside_the_folder_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, own: str | None, beside: str | None
+    ) -> None:
+        """Any other is this machine's own, which the others that open the folder do not have."""
+        monkeypatch.setattr(sys, "executable", os.path.abspath(tmp_path / "team" / python))
+        provision_workspace(tmp_path / "team" / "claims")
+
+        for folder, expected in ((tmp_path / "team" / "claims", own), (tmp_path / "team", beside)):
+            text = (folder / ".vscode" / "settings.json").read_text()
+            told = json.loads(text).get("python.defaultInterpreterPath")
+            assert told == (expected and f"${{workspaceFolder}}/{expected}")
+            assert str(tmp_path) not in text
 
 
 class TestTheExample:

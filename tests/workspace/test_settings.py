@@ -145,6 +145,8 @@ class TestReading:
             ("[deploy]\n\n[retyr]\nretries = 2\n", ", line 3", "did you mean [retry]? "),
             ("# [retyr]\n[ limit ]\n", ", line 2", "did you mean [limits]? "),
             ("[zzz]\n", ", line 1", ""),
+            ("[run]\nretries = 2\n", ", line 1", "did you mean [retry]? "),
+            ("[cluster]\nscheduler = 'tcp://a:1'\n", ", line 1", "did you mean [executor]? "),
             ("retyr = {retries = 2}\n", ", line 1", "did you mean [retry]? "),
             ('["retyr"]\n', "", "did you mean [retry]? "),
         ],
