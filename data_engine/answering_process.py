@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Self
 
+from data_engine.formatting import TextEnd
 from data_engine.platforms.processes import apart, detached, end_session, has_children, program_of
 from data_engine.version import import_folder
 
@@ -26,7 +27,7 @@ _SIZE_BYTES = 8
 _CODE = "import sys; sys.path.append(sys.argv[1]); from data_engine.answering_process import begin; begin()"
 _GOODBYE_S = 0.5
 _END_S = 1.0
-_ERROR_BYTES = 4096
+_ERROR_BYTES = 16_384
 
 
 class NoAnswer(Exception):
@@ -82,7 +83,7 @@ class AnsweringProcess:
         self._owns_session = owns_session
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
         self._ended_for = ""
-        self._errors = b""
+        self._errors = TextEnd(_ERROR_BYTES)
         self._readers = [threading.Thread(target=self._read, name=f"answers of {self.pid}", daemon=True)]
         if stderr == subprocess.PIPE:
             self._readers.append(threading.Thread(target=self._keep_errors, name=f"errors of {self.pid}", daemon=True))
@@ -185,7 +186,7 @@ class AnsweringProcess:
             self._wait(_END_S)
         for reader in self._readers[1:]:
             reader.join(_END_S)
-        return NoAnswer(self._ended_for, self._process.returncode, self._errors.decode(errors="replace").strip())
+        return NoAnswer(self._ended_for, self._process.returncode, self._errors.text())
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -198,7 +199,7 @@ class AnsweringProcess:
         assert self._process.stderr is not None
         with self._process.stderr as pipe:
             while text := os.read(pipe.fileno(), _ERROR_BYTES):
-                self._errors = (self._errors + text)[-_ERROR_BYTES:]
+                self._errors.add(text)
 
 
 class KeptProcess:

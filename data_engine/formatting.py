@@ -68,6 +68,34 @@ def beginning(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+class TextEnd:
+    """The last whole lines of a stream: of a line whose beginning is gone nothing is shown, for it may begin within a secret.
+
+    Example:
+        >>> end = TextEnd(8)
+        >>> for data in (b"first\\nsec", b"ond\\nlast"):
+        ...     end.add(data)
+        >>> end.text()
+        'last'
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._data = b""
+        self._is_cut = False
+
+    def add(self, data: bytes) -> None:
+        """Take what has been read."""
+        data = self._data + data
+        self._is_cut = self._is_cut or len(data) > self._most_bytes
+        self._data = data[-self._most_bytes :]
+
+    def text(self) -> str:
+        """The lines, secrets masked."""
+        data = self._data.partition(b"\n")[2] if self._is_cut else self._data
+        return masked(data.decode(errors="replace")).strip()
+
+
 def first_few(texts: Sequence[str], most: int, between: str = ", ", *, more: int = 0) -> str:
     """The first `most` of the texts in one line, and the number of the others; `more` counts those that are not in `texts`.
 

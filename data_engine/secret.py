@@ -16,7 +16,7 @@ from itertools import groupby
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, AnyStr, TypeVar
 
     T = TypeVar("T")
     Form = tuple[str, str, str]
@@ -165,6 +165,22 @@ def masked(text: str) -> str:
         'the cell holds ***…'
     """
     return hidden(text, _forms) if _forms else text
+
+
+def masked_pieces(begun: AnyStr, most: int) -> tuple[AnyStr, AnyStr]:
+    """What may be passed on of a line that has not ended and is longer than `most`, masked; and what waits for the next piece, as a
+    secret may begin in it.
+
+    Example:
+        >>> masked_pieces("ten of ten", 10)
+        ('', 'ten of ten')
+    """
+    reach = max((_LONGEST_WAY * (len(value) + 2) for _, _, value in _forms), default=0)
+    if len(begun) <= most + reach:
+        return begun[:0], begun
+    text = masked_in(begun)
+    at = max(len(text) - reach, 0)
+    return text[:at], text[at:]
 
 
 def masked_in(value: T) -> T:

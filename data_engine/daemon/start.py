@@ -26,6 +26,7 @@ from data_engine.daemon.service import start_service
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError, WorkspaceError
 from data_engine.files import trouble_of
+from data_engine.formatting import TextEnd
 from data_engine.locks import OsLock
 from data_engine.platforms.processes import detached, program_of
 from data_engine.version import __version__
@@ -40,7 +41,7 @@ _POLL_S = 0.01
 _SAYS_POLL_S = 0.1
 """While a daemon that was started may still say why it cannot; that it can is heard at once."""
 _LAST_WORDS_S = 2.0
-_MOST_SAID_BYTES = 2000
+_MOST_SAID_BYTES = 4000
 
 
 def start_daemon(home: LocalWorkspace, *, interpreter: str | None = None) -> DaemonClient:
@@ -213,14 +214,14 @@ class _LastWords:
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
-        self._tail = b""
+        self._end = TextEnd(_MOST_SAID_BYTES)
         self._thread = threading.Thread(target=self._listen, name="daemon-start", daemon=True)
         self._thread.start()
 
     def text(self) -> str:
         """The end of it, once the daemon is gone."""
         self._thread.join(_LAST_WORDS_S)
-        return self._tail.decode(errors="replace").strip()
+        return self._end.text()
 
     def wait_for_more(self) -> None:
         """Wait until it has let go of the pipe, as it does when it says where it is, or for a moment.
@@ -235,7 +236,7 @@ class _LastWords:
     def _listen(self) -> None:
         with self._pipe:
             while data := self._pipe.read1(_MOST_SAID_BYTES):  # type: ignore[attr-defined]
-                self._tail = (self._tail + data)[-_MOST_SAID_BYTES:]
+                self._end.add(data)
 
 
 def kill_daemon(home: LocalWorkspace, *, timeout_s: float = 0.5) -> bool:

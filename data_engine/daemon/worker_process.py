@@ -18,6 +18,7 @@ from data_engine import private
 from data_engine.daemon.environment import MARK
 from data_engine.daemon.messages import Frames, Message, encode
 from data_engine.errors import FlowValidationError
+from data_engine.formatting import TextEnd
 from data_engine.ledger.journal import JournalReader
 from data_engine.ledger.logs import MAX_LINE
 from data_engine.locks import OsLock
@@ -26,7 +27,7 @@ from data_engine.notebook.locate import led_to, places_of
 from data_engine.platforms.child import Child
 from data_engine.platforms.files import lock_shared
 from data_engine.platforms.processes import create_time_of, end_session, is_zombie, session_members
-from data_engine.secret import masked
+from data_engine.secret import masked, masked_pieces
 
 if TYPE_CHECKING:
     import psutil
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 _BEGINNERS = ".workers-begin.lock"
 _READ_BYTES = 65536
 _DRAIN_BYTES = 1024 * 1024
-_TAIL_BYTES = 65536
+_END_BYTES = 65536
 _WAIT_AFTER_EOF_S = 0.2
 _WRITING_WHERE_S = 0.1
 _MACHINERY = re.compile(r'(Current t|T)hread 0x[0-9a-f]+ |  File "[^"]*", line \d+ in |Extension modules: ')
@@ -77,7 +78,7 @@ class WorkerProcess:
         self._unsent = bytearray()
         self._is_writing = False
         self._is_ended = False
-        self._stderr_tail = b""
+        self._stderr_end = TextEnd(_END_BYTES)
         private.make_folder(folder)
         self._channel: socket.socket | None = None
         self._answers: socket.socket | None = None
@@ -144,17 +145,17 @@ class WorkerProcess:
 
     def last_text(self) -> str | None:
         """The last line it wrote to standard error."""
-        lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
-        return masked(lines[-1].strip()) if lines else None
+        lines = self._stderr_end.text().splitlines()
+        return lines[-1].strip() if lines else None
 
     def place(self, folder: Path) -> str | None:
         """The innermost line of a file in `folder` that it was in when it wrote where it is, and of a helper the line that called
         it; None when it never did."""
-        return place_in(self._stderr_tail.decode(errors="replace"), folder)
+        return place_in(self._stderr_end.text(), folder)
 
     def places(self, folder: Path) -> tuple[dict[str, Any], ...]:
         """The notebook cells of the line of `place` and of the line that called it; empty where they are in none."""
-        frames = frames_in(self._stderr_tail.decode(errors="replace"), folder)
+        frames = frames_in(self._stderr_end.text(), folder)
         return tuple(
             place for frame in (*frames[-1:], led_to(frames)) if frame is not None for place in places_of(*frame)
         )
@@ -211,7 +212,7 @@ class WorkerProcess:
             return 0
         text = self._texts[number]
         if text.level == STDERR:
-            self._stderr_tail = (self._stderr_tail + data)[-_TAIL_BYTES:]
+            self._stderr_end.add(data)
         if lines := text.feed(data):
             self._on_lines(text.level, lines)
         return len(data)
@@ -261,11 +262,9 @@ class _Text:
         self._partial = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        if len(self._partial) > MAX_LINE:
-            lines.append(self._partial)
-            self._partial = b""
-        return lines
+        *lines, begun = (self._partial + data).split(b"\n")
+        long, self._partial = masked_pieces(begun, MAX_LINE)
+        return [*lines, long] if long else lines
 
     def rest(self) -> list[bytes]:
         rest, self._partial = self._partial, b""

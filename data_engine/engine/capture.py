@@ -14,7 +14,7 @@ from data_engine.flow.control import StepControl
 from data_engine.ledger.logs import MAX_LINE, clipped
 from data_engine.locks import InterruptsHeld, SafeAcquire
 from data_engine.model import STDERR, LogLine
-from data_engine.secret import masked
+from data_engine.secret import masked, masked_pieces
 
 
 class _Lines:
@@ -29,11 +29,9 @@ class _Lines:
         key = threading.get_ident(), level
         with self.lock:
             text = self.partial.get(key, "") + text
-            *lines, rest = text.split("\n")
-            if len(rest) > MAX_LINE:
-                lines.append(rest)
-                rest = ""
-            self.partial[key] = rest
+            *lines, begun = text.split("\n")
+            long, self.partial[key] = masked_pieces(begun, MAX_LINE)
+        lines += [long] if long else []
         for line in lines:
             self.emit(line, level)
 

@@ -17,6 +17,7 @@ from data_engine.errors import FlowValidationError
 from data_engine.flow.paths import AuthoredPath, author_path
 from data_engine.flow.scan import parse_extensions
 from data_engine.flow.spec import check_count
+from data_engine.formatting import beginning
 from data_engine.platforms.files import content_of
 from data_engine.record import frozen
 from data_engine.suggestions import nearest_name
@@ -275,7 +276,9 @@ def _read_days(path: Path, changed_ns: int, size: int) -> frozenset[date]:
             day = _read_day(text)
             if day is None:
                 raise FlowValidationError(
-                    f"{text[:40]!r} is not a date", where=f"{path}, line {number}", fix="write it as 2026-12-25"
+                    f"{beginning(text, 40)!r} is not a date",
+                    where=f"{path}, line {number}",
+                    fix="write it as 2026-12-25",
                 )
             days.add(day)
     return frozenset(days)

@@ -178,7 +178,7 @@ def _value(value: object) -> Cell:
         return value.isoformat()
     text = value if isinstance(value, str) else repr(value)
     text = text if text.strip() == text and text else repr(text)
-    return Code(beginning(text, _LONG), text[:1000])
+    return Code(beginning(text, _LONG), beginning(text, 1000))
 
 
 # -- a plan ----------------------------------------------------------------------------------------------------------------

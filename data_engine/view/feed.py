@@ -24,6 +24,7 @@ from data_engine.daemon.control import API, DaemonClient, Endpoint, read_token, 
 from data_engine.daemon.environment import import_path
 from data_engine.errors import FlowValidationError, LedgerError, error_of
 from data_engine.flow.spec import title_text
+from data_engine.formatting import both_ends
 from data_engine.notebook.catalog import CatalogEntry
 from data_engine.notebook.flow_files import module_files
 from data_engine.notebook.module_sets import file_facts
@@ -285,7 +286,7 @@ def child_answer(
             fix="`data-engine list` shows which module is slow; move slow work from the module into a step",
         ) from error
     except ValueError as error:
-        text = done.stderr.decode(errors="replace").strip()[-500:]
+        text = both_ends(done.stderr.decode(errors="replace").strip(), 500)
         raise FlowValidationError(
             f"the flow modules cannot be read: {text or f'the reader ended with exit code {done.returncode}'}",
             where=str(folder),

@@ -7,6 +7,7 @@ from html import escape
 
 from data_engine.formatting import MOST_TEXT, both_ends
 from data_engine.marks import Mark, Shape
+from data_engine.secret import masked
 
 _NARROW = frozenset("iljI.,:;'|!`")
 _SLIM = frozenset('frt()[]{}/\\-" ')
@@ -53,14 +54,14 @@ def width(text: str, size: float = 13.0, *, is_mono: bool = False) -> float:
 
 
 def fit(text: str, room: float, size: float = 13.0, *, is_mono: bool = False) -> str:
-    """`text` on one line, cut with an ellipsis where it would take more than `room` pixels.
+    """`text` on one line, secrets masked, cut with an ellipsis where it would take more than `room` pixels.
 
     Example:
         >>> fit("Build the yearly summary", 90)
         'Build the y…'
     """
     most = int(room / (size * _NARROWEST)) + 2  # letters that could fit: a long text costs no more
-    text = " ".join(text[: 4 * most].split())[:most]
+    text = " ".join(masked(text)[: 4 * most].split())[:most]
     if width(text, size, is_mono=is_mono) <= room:
         return text
     while text and width(f"{text}…", size, is_mono=is_mono) > room:

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from data_engine.argument_checks import value_text
 from data_engine.compare.comparing import words
+from data_engine.daemon.worker_process import line_text
 from data_engine.engine.kept_inputs import local_text
 from data_engine.engine.params import params_text
 from data_engine.errors import FlowValidationError
 from data_engine.flow.steps import item_text
-from data_engine.formatting import beginning, both_ends
+from data_engine.formatting import TextEnd, beginning, both_ends
 from data_engine.message import clean
 from data_engine.proof.fingerprint import show
-from data_engine.secret import learn, masked
+from data_engine.secret import learn, masked, masked_pieces
 from data_engine.view.results import short_text
+from data_engine.view.svg import fit
 from tests.sources import product_files
 
 SECRET = "Vx9-q_open+the.Xk7/door-of*Qz3"
@@ -34,6 +36,7 @@ PARTS = {SECRET[at : at + PART] for at in range(len(SECRET) - PART + 1)}
 WAYS: dict[str, Callable[[str, int], str]] = {
     "beginning": lambda text, most: beginning(text, max(most, 1)),
     "both ends": both_ends,
+    "a box of a picture": lambda text, most: fit(text, float(most)),
     "what leaves the machine": clean,
     "a local": lambda text, most: local_text(text),
     "a local's bytes": lambda text, most: local_text(text.encode()),
@@ -65,6 +68,42 @@ def test_no_part_of_a_secret_is_left(way: str, before: int, after: int, most: in
     shown = WAYS[way]("_" * before + SECRET + "_" * after, most)
 
     assert not [part for part in PARTS if part in shown], shown
+
+
+@given(before=st.integers(0, 60), after=st.integers(0, 60), most=st.integers(1, 90), size=st.integers(1, 20))
+def test_no_part_of_a_secret_is_left_in_the_end_of_a_stream(before: int, after: int, most: int, size: int) -> None:
+    """Whose beginning is gone, wherever in the secret that ends."""
+    learn(SECRET)
+    data = f"{'_' * before}{SECRET}{'_' * after}\nKeyError: 3".encode()
+    end = TextEnd(most)
+
+    for at in range(0, len(data), size):
+        end.add(data[at : at + size])
+
+    assert not [part for part in PARTS if part in end.text()], end.text()
+
+
+@settings(max_examples=60)
+@given(before=st.integers(0, 3000), after=st.integers(0, 2000), most=st.integers(1, 900), size=st.integers(1, 700))
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_no_part_of_a_secret_is_left_in_a_long_line_that_is_passed_on_in_pieces(
+    kind: type, before: int, after: int, most: int, size: int
+) -> None:
+    """The pieces are read as they come, and one ends within the secret; together they are the line."""
+    learn(SECRET)
+    line = f"{'_' * before}{SECRET}{'_' * after}".encode()
+    pieces, rest = [], b""
+
+    for at in range(0, len(line), size):
+        begun = rest + line[at : at + size]
+        piece, rest = (
+            masked_pieces(begun, most) if kind is bytes else map(str.encode, masked_pieces(begun.decode(), most))
+        )
+        pieces.append(piece)
+
+    shown = [line_text(piece) for piece in (*pieces, rest)]
+    assert not [part for part in PARTS for text in shown if part in text], shown
+    assert "".join(shown) == masked(line.decode())
 
 
 def test_texts_are_shortened_by_those_that_mask() -> None:

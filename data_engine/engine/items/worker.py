@@ -248,8 +248,10 @@ class _Text(io.TextIOBase):
             lines, newline, self._begun = (self._begun + text).rpartition("\n")
             if newline:
                 self._worker.tell("text", self._name, secret.masked(f"{lines}\n"))
-            elif len(self._begun) > _LONGEST_LINE:
-                self.flush()
+            else:
+                long, self._begun = secret.masked_pieces(self._begun, _LONGEST_LINE)
+                if long:
+                    self._worker.tell("text", self._name, long)
         return len(text)
 
     def flush(self) -> None:
