@@ -303,6 +303,13 @@ def kill(pid: int) -> None:
     os.kill(pid, _KILL)
 
 
+def end_line(pid: int, *, is_silent: bool) -> str:
+    """The line that a person types to end the process; one that `is_silent` is given no time for its work."""
+    if sys.platform == "win32":
+        return f"taskkill /F /T /PID {pid}"
+    return f"kill {'-9 ' if is_silent else ''}{pid}"
+
+
 def end_session(pid: int) -> None:
     """End, now, the worker `pid`, its descendants, and whatever else is in its session; waits for none of them.
 

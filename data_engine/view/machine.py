@@ -272,8 +272,13 @@ def doctor(
         bool,
         Option("First confirm that this machine's clock is right: it decides which history is too old and is removed."),
     ] = False,
+    daemons: Annotated[
+        bool, Option("Only list the daemons of this machine and user, and how to end those of no use.")
+    ] = False,
 ) -> Answer:
     """Measure what the workspace needs of its drive and this machine; say what to set. Exits 1 when something is wrong."""
+    if daemons:
+        return _daemons()
     from data_engine.daemon.doctor import examine
 
     ws = place.workspace
@@ -297,3 +302,36 @@ def doctor(
 
     facts: Any = {"ok": not wrong, "findings": [asdict(row) for row in findings]}
     return Answer(card, lambda: facts, code=1 if wrong else 0)
+
+
+_DAEMON_STATES: dict[str, Cell] = {
+    "answers": "answers",
+    "starting": "starting",
+    "silent": Mark("does not answer", "bad", "cross"),
+    "workspace gone": Mark("its workspace is gone", "bad", "cross"),
+}
+
+
+def _daemons() -> Answer:
+    """The daemons of this machine and user, of all workspaces."""
+    from data_engine.daemon.running_daemons import running_daemons
+
+    found = running_daemons()
+    useless = [daemon for daemon in found if daemon.end is not None]
+
+    def card() -> Card:
+        rows = (
+            (
+                *(daemon.workspace, str(daemon.pid), local_time(daemon.since_utc)),
+                {True: "on", False: "off", None: "?"}[daemon.engine],
+                *(daemon.version or "?", _DAEMON_STATES[daemon.state]),
+            )
+            for daemon in found
+        )
+        columns = (Column("WORKSPACE", "path"), "PID", "SINCE", "ENGINE", "VERSION", "STATE")
+        lines = [f"{daemon.end}    ends that of {daemon.workspace}" for daemon in useless]
+        count = f"{plural(len(found), 'daemon')}, {len(useless)} of no use"
+        return Card("", (), (table(columns, rows, most=len(found)), Lines((*lines, count))))
+
+    facts: Any = {"ok": not useless, "daemons": [daemon.as_dict() for daemon in found]}
+    return Answer(card, lambda: facts, code=1 if useless else 0)
