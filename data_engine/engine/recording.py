@@ -137,7 +137,7 @@ class Recording:
         rejected rows are kept. A run that `is_good` has its references, too."""
         inputs, more_inputs = self._inputs(wrote)
         outputs = list(self._outputs)
-        facts = (_facts(path, with_rows=True)._replace(cell=self._outputs[path]) for path in outputs[:MOST_FILES])
+        facts = (self._output(path) for path in outputs[:MOST_FILES])
         peak = cpu_s = None
         if self._before is not None:
             after = usage()
@@ -187,6 +187,11 @@ class Recording:
         read, more_read = self._read(sources, wrote)
         written, more_written = self._written(wrote)
         return (*read, *written), more_sources + more_read + more_written
+
+    def _output(self, path: str) -> FileFacts:
+        facts = _facts(path)
+        rows = parquet_rows(path)
+        return facts._replace(rows=self.files.rows.get(path) if rows is None else rows, cell=self._outputs[path])
 
     def _sources(self) -> tuple[dict[str, FileFacts], int]:
         left_out, given = set(self._not_collected), self._source.path
@@ -267,12 +272,12 @@ def _git(root: Path) -> GitState:
     return entry.state
 
 
-def _facts(path: str, *, with_rows: bool = False) -> FileFacts:
+def _facts(path: str) -> FileFacts:
     try:
         facts = os.stat(path)
     except OSError:
         return FileFacts(path)
-    return FileFacts(path, facts.st_size, facts.st_mtime_ns, parquet_rows(path) if with_rows else None)
+    return FileFacts(path, facts.st_size, facts.st_mtime_ns)
 
 
 _lock = threading.Lock()

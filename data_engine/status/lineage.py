@@ -24,8 +24,9 @@ from data_engine.planning.due import PlannedFlow, why_no_candidate
 from data_engine.reasons.remedies import SHORT_ID
 from data_engine.record import Record, frozen
 from data_engine.status.offline import OfflineFacts
-from data_engine.status.places import rows_recorded, table_meant
+from data_engine.status.places import rows_recorded, table_meant, table_named
 from data_engine.status.record import FlowStatus
+from data_engine.suggestions import near_offer
 
 _FEW = 4
 """So many files of a folder that no flow declares are places of their own."""
@@ -98,6 +99,12 @@ def lineage(home: LocalWorkspace, subject: str | None = None, depth: int = 1) ->
     """
     if depth < 1:
         raise FlowValidationError(f"depth is {depth}", where="lineage(depth=...)", fix="1, or more steps each way")
+    if subject is not None and not subject.strip():
+        raise FlowValidationError(
+            "lineage of a name without letters",
+            where="lineage(x=...)",
+            fix="name a flow, a file, a folder or a table; leave it out for all flows",
+        )
     entries = [entry for entry, _ in OfflineFacts(home).stands()]
     finder = _Finder(home, {entry.name: entry.flow for entry in entries if entry.flow is not None})
     names = [entry.name for entry in entries]  # also of a broken module, of which the history may know
@@ -140,8 +147,10 @@ class _Finder:
         Raises:
             FlowValidationError: there is none, or nothing is known of it.
         """
-        if table_meant(self._home.layout.databases_dir, subject) is not None:
-            return self._add(LineageNode(subject, "table", subject))
+        databases = self._home.layout.databases_dir
+        if (meant := table_meant(databases, subject)) is not None:
+            name = table_named(databases, *meant)
+            return self._add(LineageNode(name, "table", name))
         paths = [Path(os.path.normpath(folder / subject)) for folder in (self._home.layout.root, Path.cwd())]
         path = next((path for path in paths if path.exists()), paths[0])
         places = [place for folders in self._folders.values() for place in (folders.mirror, *folders.reads) if place]
@@ -154,8 +163,15 @@ class _Finder:
         raise FlowValidationError(
             f"nothing is known of {subject}: it is no flow, and no run has read or written such a file",
             where=f"lineage {subject}",
-            fix=f"give its path, or the name of a flow (`{cli_line('list')}`); the history may have forgotten it",
+            fix=f"{near_offer(subject, self._known())}give its path, or the name of a flow (`{cli_line('list')}`); the history may have forgotten it",
         )
+
+    def _known(self) -> list[str]:
+        """The flows, and the places that they read and write, by the paths and the names of their files."""
+        edges = [edge for flow in self._flows for edge in (*self.read(flow), *self.written(flow))]
+        places = dict.fromkeys(end for edge in edges for end in (edge.source, edge.target) if end != edge.flow)
+        names = (place.rstrip("/").rpartition("/")[2] for place in places)
+        return [*self._flows, *(place.rstrip("/") for place in places), *names]
 
     def around(self, node: str, *, is_up: bool) -> list[LineageEdge]:
         """The edges that lead to the node, or away from it."""

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from data_engine.errors import FlowValidationError
 from data_engine.flow.flow import Flow
 from data_engine.flow.scan import CORRECT_SOURCE, missing_source_fix, walk
-from data_engine.formatting import cli_line, first_few
+from data_engine.formatting import cli_line, first_few, path_in
 from data_engine.ledger.ledger import Ledger
 from data_engine.ledger.outputs import OutputRun, output_runs
 from data_engine.model import RunFile
@@ -326,13 +326,26 @@ def state_of(file: RunFile | None, path: str, *, workspace: str) -> State:
 def table_meant(databases: Path, subject: str) -> tuple[Path, str] | None:
     """The database and the table that `subject` names, as in "warehouse.duckdb:sales"; None where no such file is there.
 
-    The file is named by its path, or by its path in the folder of the workspace's `databases`.
+    The file is named by its path, by its path in the workspace, or by its path in its folder `databases`.
     """
     for at in (at for at, letter in enumerate(subject) if letter == ":"):
-        for path in (Path(subject[:at]), databases / subject[:at]):
+        for path in (Path(subject[:at]), databases.parent / subject[:at], databases / subject[:at]):
             if path.is_file():
                 return path.resolve(), subject[at + 1 :]
     return None
+
+
+def table_named(databases: Path, database: Path, table: str) -> str:
+    """The one name of a table, however somebody has named it: its database in the folder `databases`, else in the workspace.
+
+    Example:
+        >>> databases = Path("/ws/databases").resolve()
+        >>> table_named(databases, databases / "mart.duckdb", "sales"), table_named(databases, databases.parent / "out" / "a.duckdb", "main.b")
+        ('mart.duckdb:sales', 'out/a.duckdb:main.b')
+    """
+    folder = databases.resolve()
+    root = folder if database.is_relative_to(folder) else folder.parent
+    return f"{path_in(root, str(database))}:{table}"
 
 
 def rows_recorded(path: Path, name: str, root: Path) -> Iterator[tuple[str, str | None, RowsRecorded]]:

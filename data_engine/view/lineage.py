@@ -41,6 +41,7 @@ def lineage_card(value: Lineage) -> Card:
         return Card(title, (), (Lines(("There are no flows.",)),))
     sentences = tuple(edge.text for edge in value.edges)
     states = tuple(f"{node.id}: {node.mark.word}" for node in value.nodes if node.mark is not None)
+    states += tuple(f"{node.id}: {plural(node.count, 'file')}" for node in value.nodes if node.count is not None)
     if not sentences:
         nobody = "Nobody reads or writes it, as far as is known."
         nowhere = "These flows name no places, and no run has read or written a file."

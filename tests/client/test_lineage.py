@@ -145,6 +145,8 @@ def test_a_table_names_who_wrote_it_and_who_reads_its_database(workspace: Worksp
     (edge,) = workspace.lineage("w.duckdb:sales").edges
 
     assert (edge.source, edge.target, edge.rows) == ("load", "w.duckdb:sales", 2)
+    for name in ("databases/w.duckdb:sales", str(ws.root / "databases" / "w.duckdb") + ":sales"):
+        assert workspace.lineage(name) == workspace.lineage("w.duckdb:sales")
 
 
 def test_who_writes_a_table_writes_its_database_and_feeds_who_reads_it(
@@ -318,8 +320,48 @@ def test_nothing_is_known_of_what_nobody_reads(workspace: Workspace, cli: Cli) -
         workspace.lineage("elsewhere/a.csv")
     with pytest.raises(FlowValidationError, match="depth is 0"):
         workspace.lineage("clean", 0)
+    with pytest.raises(FlowValidationError, match="leave it out for all flows"):
+        workspace.lineage(" ")
 
     assert cli("--workspace", workspace.root, "lineage", "elsewhere/a.csv").code == 2
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("claen", "clean"), ("rate.csv", "rates.csv")])
+def test_a_misspelt_name_gets_the_nearest(after_runs: Workspace, typed: str, meant: str) -> None:
+    with pytest.raises(FlowValidationError, match=f"did you mean {meant}\\?"):
+        after_runs.lineage(typed)
+
+
+def test_the_rows_that_a_frame_is_written_with_are_known(workspace: Workspace, ws: WorkspaceFiles) -> None:
+    """Of whatever Polars writes from a frame as a whole; not of a file that is opened again behind it."""
+    ws.notebook(
+        "write",
+        """
+        import polars as pl
+        from data_engine import Flow
+
+        def write(context):
+            df, out = pl.DataFrame({"a": [1, 2, 3]}), context.mirror.file
+            df.write_csv(out("a.csv"))
+            df.write_ndjson(out("a.ndjson"))
+            df.write_ipc(out("a.arrow"))
+            df.write_parquet(out("a.parquet"))
+            df.write_csv(out("more.csv"))
+            with open(out("more.csv"), "a") as file:
+                file.write("4\\n")
+            return df
+
+        def build():
+            return Flow(group="A").mirror(root="../out").step(write)
+        """,
+    )
+    workspace.load_flow("write").run_once()
+    (run,) = workspace.runs("write")
+
+    rows = {file.path.rpartition("/")[2]: file.rows for file in run.outputs}
+    assert rows == {"a.csv": 3, "a.ndjson": 3, "a.arrow": 3, "a.parquet": 3, "more.csv": None}
+    (edge,) = workspace.lineage("out/a.csv").edges
+    assert edge.text.startswith("write writes out/a.csv in cell 1: 3 rows, run ")
 
 
 def test_a_broken_flow_is_a_flow(ws: WorkspaceFiles, workspace: Workspace) -> None:
@@ -336,6 +378,7 @@ def test_it_is_typed_shown_and_read_by_programs(after_runs: Workspace, cli: Cli)
     words = cli("--workspace", after_runs.root, "lineage", "rates.csv", "--depth", "2").out
     assert "clean reads rates.csv in cell 1: run " in words
     assert "clean writes parts/clean/ in cell 1: run " in words
+    assert "parts/clean/: 6 files" in cli("--workspace", after_runs.root, "lineage", "clean").out
 
 
 def test_its_picture_goes_from_left_to_right(after_runs: Workspace) -> None:

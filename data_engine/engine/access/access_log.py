@@ -377,7 +377,7 @@ class RunFiles(ReadLog):
     """The files that the run of the name `whose` opens: `read` in the order of opening, with the cell that opened each. Those below `ours` are Data Engine's own.
 
     `appended` are the files that were opened to write behind what they hold, `databases` those that were opened to write, with the cell,
-    too. `references` are the first of those that are read and no `is_source`, nor made by the run, with their size and time then.
+    too, and `rows` those of frames that were written as a whole. `references` are the first of those that are read and no `is_source`, nor made by the run, with their size and time then.
     """
 
     def __init__(
@@ -388,6 +388,7 @@ class RunFiles(ReadLog):
         self.appended: set[str] = set()
         self.databases: dict[str, int | None] = {}
         self.references: dict[str, tuple[int, int]] = {}
+        self.rows: dict[str, int] = {}
         self.whose = whose
         self._ours, self._is_source, self._made = ours, is_source, set[str]()
 
@@ -432,6 +433,7 @@ class RunFiles(ReadLog):
         """Note that the run makes this file itself."""
         self._made.add(path)
         self.references.pop(path, None)
+        self.rows.pop(path, None)
 
 
 def cell_of_code(code: CodeType | None) -> int | None:

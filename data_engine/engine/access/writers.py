@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from data_engine.engine.access.access_log import ReadLog, active_logs, is_not_logged, not_logged
+from data_engine.engine.access.access_log import ReadLog, active_logs, current_files, is_not_logged, not_logged
 from data_engine.engine.access.file_events import (
     about_to_make_folder,
     about_to_move,
@@ -46,9 +46,15 @@ def writer(at: int) -> Callable[..., Any]:
             with _partitioned(target) as partitions:
                 args = (*args[:at], partitions, *args[at + 1 :]) if len(args) > at else args
                 return original(*args, **(kwargs if named is None else {**kwargs, named: partitions}))
-        if (path := local_path(target, kwargs.get("filesystem"))) is not None:
+        path = local_path(target, kwargs.get("filesystem"))
+        if path is not None:
             about_to_write(path)
-        return original(*args, **kwargs)
+        result = original(*args, **kwargs)
+        if path is not None and args and at and (files := current_files()) is not None:
+            shape = getattr(args[0], "shape", None)
+            if isinstance(shape, tuple) and len(shape) == 2:  # the frame that is written
+                files.rows[os.path.abspath(path)] = shape[0]
+        return result
 
     look.is_of_runs = True  # type: ignore[attr-defined]
     return look
