@@ -53,7 +53,7 @@ def lineage_card(value: Lineage) -> Card:
 def lineage_svg(value: Lineage, room: float = ROOM, *, leads: bool = False) -> str:
     """The picture, at most `room` wide where its names stay readable: a box for each node, a curve for each edge with its sentence as a tip.
 
-    In a page it `leads` somewhere: boxes are buttons, and the page fills in `{{tone:NAME}}`, `{{shape:NAME}}`, `{{state:NAME}}` and `{{tip:NAME}}`.
+    In a page it `leads` somewhere: boxes are buttons, each with its name in `data-node`, and the page gives those of flows their state.
     """
     nodes = {node.id: node for node in value.nodes}
     texts = {node.id: _texts(node, leads=leads) for node in value.nodes}
@@ -118,7 +118,7 @@ def _box(node: LineageNode, box: Box, texts: tuple[str, str], *, is_flat: bool, 
         f"{node.kind} {node.path or node.id}",
     )
     if is_flow and leads:
-        tone, inside, below, tip = (f"{{{{{part}:{node.id}}}}}" for part in ("tone", "shape", "state", "tip"))
+        below, tip = "", node.id
     elif node.mark is not None:
         tone, inside, tip = node.mark.tone, SHAPES[node.mark.shape], f"{tip}: {node.mark.word}"
     if node.count is not None:
@@ -126,7 +126,7 @@ def _box(node: LineageNode, box: Box, texts: tuple[str, str], *, is_flat: bool, 
     shown = fit(name, room / (_BOLD if is_flow else 1))
     left = room - is_flat * (width(shown) + _BESIDE)
     small = clean(below if is_flow else fit(below, left, _SMALL) if left > 24 else "")
-    first = y + 4.5 if is_flat or not below else y - 3.5
+    first = y + 4.5 if is_flat or not texts[1] else y - 3.5
     at = f'dx="{_BESIDE:g}"' if is_flat else f'x="{x:g}" y="{y + 12.5:g}"'
     lines = f'<text x="{x:g}" y="{first:g}">{clean(shown)}<tspan class="de-s" {at}>{small}</tspan></text>'
     what = (

@@ -116,6 +116,7 @@ function setProp(node, name, value) {
   if (name === "key" || name === "focus") return;
   if (name.startsWith("on")) listen(node, name, /** @type {Listener | undefined} */ (value));
   else if (name === "html") node.innerHTML = String(value || "");
+  else if (name === "drawn" && typeof value === "function") value(node);
   else if (name === "tick") {
     // text that changes with the clock: tick() says it now, and runTicks says it again
     node.__tick = /** @type {(() => string) | undefined} */ (value);

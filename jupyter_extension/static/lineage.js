@@ -34,25 +34,33 @@ async function loadLineage(app, x) {
   app.set({ lineage: { "": app.state.lineage[""], [x]: found } });
 }
 
+/** @type {WeakMap<Element, string>} what each box shows */
+const states = new WeakMap();
+const TONES = ["good", "bad", "warn", "live", "idle"].map((tone) => `de-${tone}`);
+
 /**
- * The picture with the states of these flows, where it has names for them.
+ * Gives the boxes of flows in a drawn picture the states of these flows. Names are only ever set as texts and attributes: none becomes markup.
  *
- * @param {string} svg
+ * @param {Element} drawn
  * @param {Record<string, PanelFlow>} flows
  */
-export function withStates(svg, flows) {
-  return svg.replace(/\{\{(tone|shape|state|tip):([^}]*)\}\}/g, (_, part, name) => {
-    const row = flows[name];
-    if (!row) return { tone: "idle", shape: SHAPES.ring, state: "", tip: name }[/** @type {"tone"} */ (part)];
-    if (part === "tone") return row.mark.tone;
-    if (part === "shape") return SHAPES[row.mark.shape];
-    return escaped(part === "state" ? row.mark.word : `${row.title}: ${[row.state_text, row.reason].filter(Boolean).join(", ")}`);
-  });
-}
-
-/** @param {string} text */
-function escaped(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+export function showStates(drawn, flows) {
+  for (const box of drawn.querySelectorAll("[data-kind=flow]")) {
+    const name = box.getAttribute("data-node") || "";
+    const row = Object.hasOwn(flows, name) ? flows[name] : null;
+    const { tone, shape, word } = row ? row.mark : { tone: "idle", shape: /** @type {const} */ ("ring"), word: "" };
+    const tip = row ? `${row.title}: ${[row.state_text, row.reason].filter(Boolean).join(", ")}` : name;
+    const part = (/** @type {string} */ selector) => /** @type {Element} */ (box.querySelector(selector));
+    const state = [tone, shape, word, tip].join("\n");
+    if (states.get(box) === state) continue; // a tip stays open
+    states.set(box, state);
+    box.classList.remove(...TONES);
+    box.classList.add(`de-${tone}`);
+    box.setAttribute("aria-label", tip);
+    part("title").textContent = tip;
+    part(".de-s").textContent = word;
+    part(".de-i").innerHTML = SHAPES[shape];
+  }
 }
 
 /** @param {Panel} app */
@@ -95,5 +103,5 @@ function picture(app, svg) {
     if (kind === "flow") app.select(node);
     else inspect(app, path);
   };
-  return h("div", { class: "de-picture de-scroll", key: "picture", html: withStates(svg, app.view.flows), onclick: lead, onkeydown: lead });
+  return h("div", { class: "de-picture de-scroll", key: "picture", html: svg, drawn: (node) => showStates(node, app.view.flows), onclick: lead, onkeydown: lead });
 }

@@ -238,7 +238,7 @@ export interface WidgetModel {
 
 export type Listener = (event: any) => void;
 
-/** Attributes, properties and listeners; `html` sets the inside, `tick` makes text that changes with the clock. */
+/** Attributes, properties and listeners; `html` sets the inside, `drawn` is called with the element after that, `tick` makes text that changes with the clock. */
 export interface Props {
   key?: string;
   [name: string]: string | number | boolean | null | undefined | Listener;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,41 @@ def test_a_flows_data_say_what_it_is_made_from_and_what_is_made_from_it(
     detail.locator("[data-node='polled']").click()
 
     panel.element.locator(".de-detail[data-flow='polled']").wait_for()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no files of these names")
+def test_hostile_names_are_text_in_a_browser(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As flow, group and folder; each box has the state of its own flow, and nothing of a name runs."""
+    monkeypatch.setenv("DATA_ENGINE_STATE_ROOT", str(tmp_path / "state"))
+    tag, sign, mark = "<img src=x onerror=alert(1)>", "R&D", "{{tone:x}}"
+    root = tmp_path / "team"
+    (root / "flow_modules").mkdir(parents=True)
+    for name in (tag, sign, mark):
+        write(root, name, f"in {name}", f"out {name}", group=name)
+        (root / f"in {name}").mkdir()
+    served = Served(root, tmp_path)
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(60000)
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    try:
+        page.goto(served.address())
+        page.get_by_role("tab", name="Map").click()
+        boxes = page.locator(".de-map [data-kind=flow]")
+        boxes.first.wait_for()
+        shown = {box.get_attribute("data-node"): box.get_attribute("aria-label") for box in boxes.all()}
+        places = {box.get_attribute("data-node") for box in page.locator(".de-map .de-p").all()}
+        states = page.locator(".de-map [data-kind=flow] .de-s").all_text_contents()
+        images = page.locator("img").count()
+    finally:
+        page.close()
+        served.end()
+
+    assert (dialogs, images) == ([], 0)
+    assert shown.keys() == {tag, sign, mark}
+    assert places >= {f"in {sign}/", f"out {sign}/"}
+    assert all(": " in str(tip) for tip in shown.values())
+    assert all(states)
 
 
 @pytest.mark.skipif(KEPT is None, reason="it makes pictures: PANEL_SCREENSHOTS names no folder for them")
