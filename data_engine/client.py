@@ -162,7 +162,7 @@ class Workspace:
         open. In a flow write `context.database(name, read_only=True)`.
 
         Raises:
-            FlowValidationError: there is no such database; it is larger than `[preview] copy_limit`; or a program writes it and there
+            FlowValidationError: there is no such database, or the file is none; it is larger than `[preview] copy_limit`; or a program writes it and there
                 is no copy yet.
 
         Example:

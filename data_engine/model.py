@@ -417,7 +417,7 @@ class Run(Record):
     """
 
     computed: ClassVar = ("cause",)
-    sparse: ClassVar = ("edited", "schemas", "drift", "reports", "warnings", "tz")
+    sparse: ClassVar = ("edited", "drift", "reports", "warnings", "tz")
 
     run_id: str
     flow: str

@@ -150,6 +150,8 @@ def fix_of_newer(message: str, file: str = "it") -> str | None:
         >>> fix = fix_of_newer("storage version number 69, but we can only read storage versions between 64 and 68.", "mart.duckdb")
         >>> fix.partition(": ")[0]
         'mart.duckdb was made by DuckDB 2.0 or newer, and the one here reads what 1.5 and older made'
+        >>> fix_of_newer("version number 90, but we can only read version 69").partition(", and")[0]
+        'it was made by a DuckDB newer than 2.0'
     """
     match = re.search(
         r"version number (\d+), but we can only read (?:storage )?versions? (?:between \d+ and )?(\d+)", message
@@ -157,8 +159,11 @@ def fix_of_newer(message: str, file: str = "it") -> str | None:
     if match is None:
         return None
     writer, reader = _release(int(match[1])), _release(int(match[2]))
+    made = (
+        f"DuckDB {writer} or newer" if writer != reader else f"a DuckDB newer than {reader}"
+    )  # which nobody knows here
     return (
-        f"{file} was made by DuckDB {writer} or newer, and the one here reads what {reader} and older made: install the newer one here,"
+        f"{file} was made by {made}, and the one here reads what {reader} and older made: install the newer one here,"
         " `pip install -U duckdb`; or, on the workstation that made it, copy it into a file that all read:"
         f" ATTACH 'new.duckdb' AS new (STORAGE_VERSION '{OLDEST}'), then COPY FROM DATABASE. What runs make has that format by itself"
     )

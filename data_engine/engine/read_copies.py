@@ -28,8 +28,10 @@ from data_engine.flow.paths import inside
 from data_engine.formatting import duration_text, first_few, size_text
 from data_engine.keeping import is_live, keeping, read_from, read_live
 from data_engine.locks import Holding, OsLock
+from data_engine.platforms.files import is_database
 from data_engine.record import frozen
 from data_engine.storage_version import fix_of_newer
+from data_engine.user_files import head_of
 from data_engine.workspace.layout import is_workspace, kernel_shell
 
 WAIT_FOR_FIRST_S = 10.0
@@ -39,6 +41,8 @@ _KEPT_S = 7 * 24 * 3600.0
 _GIVEN_S = 10.0
 """A copy that was given so short a time ago may not be open yet: it is not removed to make room."""
 _TIMES = ("given", "seen")
+_HEAD_BYTES = 16
+_CALLED = (".duckdb", ".ddb", ".sqlite", ".sqlite3")
 _ELSEWHERE = "another program of this machine, which copies it,"
 
 _processes: dict[int, KeptProcess] = {}
@@ -80,11 +84,12 @@ def database_to_read(home: LocalWorkspace, name: str, *, live: bool) -> Path:
     else a read copy.
 
     Raises:
-        FlowValidationError: as `read_copy`; or the name is absolute or leaves the folder.
+        FlowValidationError: as `read_copy`; or the name is absolute or leaves the folder, or the file is no database.
     """
     database = resolve(inside(home.databases, name, where="Workspace.database"))
     if not database.is_file():
         raise _missing(home, database)
+    _require_database(database)
     if live:
         return read_live(database)
     if keeping.get() is not None:
@@ -280,6 +285,22 @@ def _remove(root: Path, folder: Path) -> None:
         for path in removed.iterdir():
             path.chmod(0o600)  # Windows removes no protected file
         nofollow.remove_tree(root, removed)
+
+
+def _require_database(file: Path) -> None:
+    """Refuse a file that is called a database of DuckDB or SQLite and is none; one without content is a new one of SQLite."""
+    if file.suffix.lower() not in _CALLED:
+        return  # another program's
+    try:
+        head = head_of(file, _HEAD_BYTES)
+    except OSError:  # another program holds it: whoever opens it says so
+        return
+    if head and not is_database(head):
+        raise FlowValidationError(
+            f"{file.name} is no database of DuckDB or SQLite",
+            where=str(file),
+            fix="read it with the library of its kind; or let the flow that writes it make a database of that name",
+        )
 
 
 def _missing(home: LocalWorkspace, database: Path) -> FlowValidationError:

@@ -105,9 +105,23 @@ class Check:
             context.log(words, level="WARNING")
             return
         fix = _TO_ACCEPT.format(retry=cli_line("retry", context.flow_name, "--accept"))
-        error = FeedChangedError(f"check {label} is not passed: {words}", where=where, fix=fix)
+        error = FeedChangedError(
+            f"check {label} is not passed: {'; '.join([words, *self._broken(context)])}", where=where, fix=fix
+        )
         error.changes = changes
         raise error
+
+    def _broken(self, context: FlowContext) -> list[str]:
+        """The rules that are not true of a frame whose columns are not as before; none where one cannot be asked of it."""
+        if not self.rules.names:
+            return []
+        from data_engine.flow.checking import judge
+
+        try:
+            judgement = judge(context.current, self.rules)
+        except FlowValidationError:  # of a column that is gone
+            return []
+        return [judgement.words_of(count) for count in judgement.counts if count.failed or count.unknown]
 
     def _apart(self, context: FlowContext, judgement: CheckedFrame) -> SplitRows:
         broken = [count for count in judgement.counts if count.failed or count.unknown]

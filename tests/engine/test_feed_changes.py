@@ -424,7 +424,7 @@ def test_a_node_of_a_cluster_does_not_let_columns_pass_that_it_cannot_judge(
 
 
 def test_columns_as_before_beside_rules(root: Path) -> None:
-    """Where they are not, no rule is asked and no row is rejected."""
+    """Where they are not, the rules that are not true are named as well, and no row is rejected."""
     flow = flow_of(root).check({"late": "dep_delay > 2"}, schema="as_before", on_fail="quarantine")
     feed(root, FEED)
     (context,) = flow.run_once()
@@ -434,6 +434,13 @@ def test_columns_as_before_beside_rules(root: Path) -> None:
     with pytest.raises(FlowExecutionError, match="`dep_delay` is gone, `departure_delay` is new"):
         flow.run_once()
 
+    assert Workspace(root).runs()[0].checks == ()
+
+    feed(root, changed("carrier", "airline"))
+    with pytest.raises(FlowExecutionError) as caught:
+        flow.run_once()
+    assert "`carrier` is gone, `airline` is new" in str(caught.value)
+    assert "late is not true of " in str(caught.value)
     assert Workspace(root).runs()[0].checks == ()
 
 
@@ -481,3 +488,12 @@ def test_the_columns_of_old_runs_stay_with_the_newest_good_run(root: Path) -> No
 
     assert pruned == (2,)
     assert "frame_schemas" in RUN_COLUMNS
+
+
+def test_a_run_without_frames_has_no_columns(root: Path) -> None:
+    """Programs find the key in each run."""
+    feed(root, FEED)
+    flow_of(root, lambda context: "a text").run_once()
+
+    (run,) = Workspace(root).runs()
+    assert run.as_dict()["schemas"] == {}

@@ -295,6 +295,15 @@ def test_what_cannot_be_opened_is_an_error_and_no_copy(ws: Workspace) -> None:
         ws.database("none.duckdb")
 
 
+@pytest.mark.parametrize("name", ["facts.duckdb", "facts.SQLITE"])
+def test_a_file_that_is_called_a_database_and_is_none_is_refused(ws: Workspace, name: str) -> None:
+    (ws.layout.databases_dir / name).write_text("day;amount\n2026-01-05;1\n")
+
+    for live in (False, True):
+        with pytest.raises(FlowValidationError, match=f"{name} is no database of DuckDB or SQLite"):
+            ws.database(name, live=live)
+
+
 FLOW = """
     from data_engine import Flow
     from data_engine.helpers import read_sql
