@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -250,7 +252,31 @@ def cli_line(*words: str) -> str:
         >>> magic_line("rollback", "monthly claims")
         "%flow rollback 'monthly claims'"
     """
-    return visible(shell_line(["data-engine", *words]))
+    line = visible(shell_line(["data-engine", *words]))
+    if (worded := _worded.get()) is not None:
+        worded[line] = words
+    return line
+
+
+_worded: ContextVar[dict[str, tuple[str, ...]] | None] = ContextVar("worded_commands", default=None)
+
+
+@contextmanager
+def commands_worded() -> Iterator[dict[str, tuple[str, ...]]]:
+    """Collect the commands that texts are given inside, each line with its words: what else looks like a command is somebody's text.
+
+    Example:
+        >>> with commands_worded() as commands:
+        ...     text = f"To do it again: {cli_line('retry', 'my flow')}. Not by: data-engine retry claims"
+        >>> list(commands.values())
+        [('retry', 'my flow')]
+    """
+    worded: dict[str, tuple[str, ...]] = {}
+    token = _worded.set(worded)
+    try:
+        yield worded
+    finally:
+        _worded.reset(token)
 
 
 def magic_line(*words: str) -> str:

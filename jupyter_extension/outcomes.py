@@ -7,6 +7,7 @@ from typing import Any
 
 from data_engine.client import Workspace
 from data_engine.commands.command import Command
+from data_engine.formatting import commands_worded
 from data_engine.status.sentences import ends_text, freed_text
 from data_engine.view.daemon import started_lines
 from data_engine.view.runs import forgot_text
@@ -36,4 +37,8 @@ _SAYS: Mapping[str, Callable[[Workspace, Any, Any], str]] = {
 def outcome_message(ws: Workspace, command: Command[Any], answer: Any) -> str:
     """The message of a command that its owner has carried out."""
     say = _SAYS.get(command.name)
-    return f"Done: {command.phrase}." if say is None else in_panel(say(ws, command, answer))[0]
+    if say is None:
+        return f"Done: {command.phrase}."
+    with commands_worded() as commands:
+        said = say(ws, command, answer)
+    return in_panel(said, commands)[0]

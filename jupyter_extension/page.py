@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from data_engine.client import Workspace
 from data_engine.commands.fields import ANY_TEXT, COUNT, FLAG, TEXT, TEXTS, Field, Fields
 from data_engine.errors import FlowValidationError, NotHeldBackError
-from data_engine.formatting import first_few
+from data_engine.formatting import commands_worded, first_few
 from data_engine.marks import Mark
 from data_engine.proof.kernel import compared_now
 from data_engine.view.card import Card, Lines, Note
 from data_engine.view.deployments import kernel_question
 from data_engine.view.differences import plan_data_card
 from data_engine.view.feed import child_answer
+from data_engine.view.svg import clean
 from data_engine.view.text import text
 from data_engine.view.verb import Place, Subject, VerbParameter, parameters_of
 from data_engine.view.verbs import VERBS
@@ -40,9 +41,6 @@ LIMIT_S = 1800.0
 """The time of two versions at their limits, with a margin."""
 _MOST_LISTED = 12
 _COUNT = re.compile(r"[\d,]+ files?")
-_COMMAND = re.compile(
-    r"(`?)data-engine (?:(?P<alone>start|status)|(?P<verb>backfill|retry|enable|deploy|rollback) (?P<flow>[^\s`<,;.)]++)(?: --reprocess (?:all|outdated))?)(?! -)\1"
-)
 _BUTTONS = {
     "backfill": "Backfill",
     "retry": "Retry",
@@ -53,6 +51,10 @@ _BUTTONS = {
     "rollback": "Roll back",
 }
 """The panel's words for commands of the shell."""
+_ALONE = ("start", "status")
+_OFFERED = ("backfill", "retry")
+"""Buttons beside an answer about a flow."""
+_REPROCESS = ((), ("--reprocess", "all"), ("--reprocess", "outdated"))
 
 
 class Page(Place):
@@ -139,17 +141,20 @@ def _answer(ws: Workspace, verb: str, values: Mapping[str, Any]) -> dict[str, An
         question = kernel_question(ws.home, _notebook(ws, flow))
         if question is not None and not page.confirm(question, "", yes=False):
             return {"question": page.question}
-    try:
-        answer = VERBS[verb].load()(page, **given)
-    except NotHeldBackError:
-        if page.question is None:
-            raise
-    if page.question is not None:
-        return {"question": page.question}
-    if answer.error is not None:
-        raise answer.error
-    card = answer.card() if verb != "plan" else plan_data_card(answer.value, samples=True)
-    shown, offers = in_panel(html(replace(card, parts=(*page.notes, *card.parts, *answer.notes))))
+    with commands_worded() as worded:
+        try:
+            answer = VERBS[verb].load()(page, **given)
+        except NotHeldBackError:
+            if page.question is None:
+                raise
+        if page.question is not None:
+            return {"question": page.question}
+        if answer.error is not None:
+            raise answer.error
+        card = answer.card() if verb != "plan" else plan_data_card(answer.value, samples=True)
+    commands = {clean(line): words for line, words in worded.items()}
+    shown, there = in_panel(html(replace(card, parts=(*page.notes, *card.parts, *answer.notes))), commands)
+    offers = {name: flow for name, *rest in there if name in _OFFERED and rest[0] == flow}
     return {"html": shown, "is_bad": answer.code != 0, "offers": offers} | more
 
 
@@ -157,19 +162,37 @@ def _notebook(ws: Workspace, flow: str) -> Path:
     return ws.layout.flow_modules_dir / f"{flow}.ipynb"
 
 
-def in_panel(text: str) -> tuple[str, dict[str, str]]:
-    """The text with the panel's words for commands, and the flows that it says to backfill and to retry.
+def in_panel(text: str, commands: Mapping[str, tuple[str, ...]]) -> tuple[str, list[tuple[str, ...]]]:
+    """The text with the panel's words for these commands, which were worded into it; and the words of those that stand there and have
+    a button. What only looks like a command stays as it is, unless it is one of these to the letter.
 
     Example:
-        >>> in_panel("To do them again: data-engine backfill claims --reprocess all")
-        ('To do them again: Backfill', {'backfill': 'claims'})
-        >>> in_panel("once the engine is on (data-engine start); data-engine deploy claims --yes")
-        ('once the engine is on (Start engine); data-engine deploy claims --yes', {})
+        >>> commands = {"data-engine retry a": ("retry", "a"), "data-engine deploy a --yes": ("deploy", "a", "--yes")}
+        >>> in_panel("held: data-engine retry a", commands)
+        ('held: Retry', [('retry', 'a')])
+        >>> in_panel("`data-engine retry a` or data-engine deploy a --yes; data-engine retry a.b, data-engine start", commands)
+        ('Retry or data-engine deploy a --yes; data-engine retry a.b, data-engine start', [('retry', 'a')])
     """
-    offers = {
-        match["verb"]: match["flow"] for match in _COMMAND.finditer(text) if match["verb"] in ("backfill", "retry")
-    }
-    return _COMMAND.sub(lambda match: _BUTTONS[match["alone"] or match["verb"]], text), offers
+    lines = sorted(commands, key=len, reverse=True)
+    if not lines:
+        return text, []
+    there: list[tuple[str, ...]] = []
+
+    def with_button(match: re.Match[str]) -> str:
+        words = commands[match[2]]
+        if (button := _button_of(words)) is None:
+            return match[0]
+        there.append(words)
+        return button
+
+    pattern = rf"(?<![\w/.-])(`?)({'|'.join(map(re.escape, lines))})(?![\w-]|\.\w| -)\1"
+    return re.sub(pattern, with_button, text), there
+
+
+def _button_of(words: tuple[str, ...]) -> str | None:
+    verb, *rest = words
+    has_button = not rest if verb in _ALONE else bool(rest) and tuple(rest[1:]) in _REPROCESS
+    return _BUTTONS.get(verb) if has_button else None
 
 
 # -- in a process of its own ------------------------------------------------------------------------------------------

@@ -129,7 +129,9 @@ SURFACES: dict[str, Callable[[str, Path], str]] = {
     "difference": lambda name, folder: html(
         difference_card(compare(pl.DataFrame({name: [name]}), pl.DataFrame({name: ["b"], "c": [1]})), samples=True)
     ),
-    "answer in the panel": lambda name, folder: in_panel(html(lineage_card(known(name))))[0],
+    "answer in the panel": lambda name, folder: in_panel(
+        html(lineage_card(known(name))), {f"data-engine retry {name}": ("retry", name)}
+    )[0],
     "page of a report": a_page,
     "page in a notebook": lambda name, folder: framed("<p></p>", name),
     "mail": lambda name, folder: mail(name),
