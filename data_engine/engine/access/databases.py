@@ -93,7 +93,9 @@ def _refuse_kept(path: str) -> None:
 
 
 def _is_helper(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith("data_engine.helpers.")
+    """Whether it is a helper that calls, or what makes a missing database for it."""
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.startswith("data_engine.helpers.") or name == make_missing.__module__
 
 
 def _note_used(connection: Any, query: object) -> None:

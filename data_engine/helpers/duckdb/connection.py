@@ -315,7 +315,10 @@ def writing(db_path: object, *, wait: Wait, create: bool = True) -> Iterator[Dat
     Raises:
         FlowValidationError: no database, or still in use elsewhere after `wait`.
     """
-    with exclusive(db_path, wait=wait, create=create) as database, transaction(database):
+    path = path_of(db_path)
+    if not create and not path.exists() and (kept := kept_here(path)) is not None:
+        kept.refuse_writing(path, None)
+    with exclusive(path, wait=wait, create=create) as database, transaction(database):
         kept = kept_here(database.path)
         yield database if kept is None else _WrittenAtOnce(database.conn, database.path, kept=kept)
 
