@@ -233,7 +233,8 @@ class StepProgress(NamedTuple):
 class StepFinished(NamedTuple):
     """A step ended with `status` "success", "failed" or "stopped"; `outputs` are the files it returned, as absolute paths.
 
-    `rows_in` and `rows_out` count the rows of the frame, table or batch that went in and came out, where known.
+    `rows_in` and `rows_out` count the rows of the frame, table or batch that went in and came out, where known. `metadata` is what the
+    author has put into `context.metadata` so far, as JSON, where that is not as it was before the step.
     """
 
     run_id: str
@@ -246,6 +247,7 @@ class StepFinished(NamedTuple):
     outputs: tuple[str, ...] = ()
     rows_in: int | None = None
     rows_out: int | None = None
+    metadata: str | None = None
 
 
 STDERR = "STDERR"
@@ -407,7 +409,7 @@ class Run(Record):
     `checks` the results of its checks, `rejected` the number of rows they kept apart. These are None or empty for runs that an older
     Data Engine recorded, or whose process died. `edited` says what of its code was not deployed ("cell 3"): such a run changes
     nothing of what is due, done or held. `schemas` are the columns of its frames, each with its type; `drift` is how they differ from
-    those of every good run before. `reports` are the pages that it wrote. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
+    those of every good run before. `metadata` is what its steps have put into `context.metadata`. `reports` are the pages that it wrote. `warnings` counts those in its log, None where nobody counted; `tz` is the zone of
     its slot, None for this machine's.
 
     Example:
@@ -451,6 +453,7 @@ class Run(Record):
     schemas: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     drift: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
     reports: tuple[RunReport, ...] = field(default=(), metadata={"of": RunReport.read})
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     warnings: int | None = field(default=None, compare=False)
     tz: str | None = field(default=None, compare=False)
 

@@ -71,7 +71,9 @@ class Replay(Displayable):
         self._scratch = scratch_of(
             flow, home, limit_bytes=home.settings().preview.copy_limit_bytes, of=f"~replay {run.run_id[:8]}"
         )
+        self._metadata: Mapping[str, Any] = {}
         self._current, self._objects = self._inputs(flow)
+        self._metadata = run.metadata if kept is None else kept.metadata
         self.context = self._context(flow)
 
     def __repr__(self) -> str:
@@ -148,7 +150,7 @@ class Replay(Displayable):
 
     def _settle(self, flow: Flow, context: FlowContext) -> None:
         """Give the context the facts of the run."""
-        context.metadata |= {} if self._kept is None else dict(self._kept.metadata)
+        context.metadata |= self._metadata
         context.metadata["started_at_utc"] = self._run.started_at_utc
         if self._run.scheduled_for is not None:
             context.scheduled_for = in_zone_of(flow, self._run.scheduled_for, self._home)

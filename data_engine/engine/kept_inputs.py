@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from data_engine import private, secret
@@ -30,8 +30,9 @@ from data_engine.files import atomic_target, trouble_of
 from data_engine.flow.batch import Batch, FileRef
 from data_engine.flow.context import FlowContext
 from data_engine.flow.control import ItemFailed
+from data_engine.flow.noted import type_and_shape
 from data_engine.flow.spec import Map, StepSpec
-from data_engine.formatting import beginning, plural, size_text
+from data_engine.formatting import beginning, size_text
 from data_engine.notebook.locate import author_frame
 from data_engine.platforms.files import open_to_read
 from data_engine.record import frozen
@@ -183,7 +184,7 @@ class KeptInputs(NamedTuple):
 @frozen
 class FailedStep:
     """A step that has failed, with its number, the error and what it was given; `params` are the values that its run was given, `written` the
-    folders where it writes: a path there leads elsewhere in a replay."""
+    folders where it writes: a path there leads elsewhere in a replay. `metadata` is the author's, as plain values."""
 
     run_id: str
     flow: str
@@ -193,6 +194,7 @@ class FailedStep:
     given: GivenInputs
     params: Mapping[str, Any]
     written: tuple[Path, ...] = ()
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def key(self) -> str:
@@ -236,8 +238,9 @@ class FailedStep:
         current = take("current", given.as_given(given.current))
         objects = {name: take(name, given.as_given(value)) for name, value in given.objects.items()}
         kept = {name: value for name, value in objects.items() if name not in missing}
-        more = {name: value for name, value in given.metadata.items() if given.why_not_kept(value) is None}
-        more.pop("step_outputs", None)
+        as_given = {name: value for name, value in given.metadata.items() if given.why_not_kept(value) is None}
+        metadata = {**self.metadata, **as_given}
+        metadata.pop("step_outputs", None)
         params = {name: value for name, value in self.params.items() if given.why_not_kept(value) is None}
         has_item = isinstance(failed, ItemFailed)
         return KeptInputs(
@@ -253,7 +256,7 @@ class FailedStep:
             item=item,
             objects=kept,
             params=params,
-            metadata=more,
+            metadata=metadata,
             missing=missing,
             locals=locals_of(self.error.__cause__),
         )
@@ -388,9 +391,7 @@ def local_text(value: Any) -> str:
         ("{'a': 1}", 'list of 1', 'object', 'None')
     """
     kind = type(value)
-    name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
-    name = name.removeprefix("builtins.").removeprefix("data_engine.")
-    text = name
+    text = name = type_and_shape(value)
     if kind is secret.Secret:
         text = secret.MASK
     elif isinstance(value, (Path, FileRef)):
@@ -401,18 +402,7 @@ def local_text(value: Any) -> str:
         parts = [*value, *value.values()] if kind is dict else list(value) if len(value) < _LONGEST_LOCAL else [value]
         is_plain = kind is not Batch and all(type(part) in FIXED for part in parts)
         text = repr(value) if is_plain and len(value) < _LONGEST_LOCAL else f"{name} of {len(value):,}"
-    elif name.partition(".")[0] in ("polars", "pandas", "numpy", "pyarrow") and kind.__name__ != "LazyFrame":
-        text = f"{name}{_shape_text(value)}"
     return beginning(text, _LONGEST_LOCAL)
-
-
-def _shape_text(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    if not isinstance(shape, tuple) or not shape:
-        return ""
-    if len(shape) == 2:
-        return f", {plural(shape[0], 'row')} × {plural(shape[1], 'column')}"
-    return f", {' × '.join(f'{size:,}' for size in shape)}"
 
 
 _CLASSES: dict[type, bool] = {}

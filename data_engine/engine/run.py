@@ -48,6 +48,7 @@ from data_engine.flow.debug import FlowDebugContext
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import forgotten_return, never_computed
 from data_engine.flow.locations import IN_PLACE, NotedPlaces, Places
+from data_engine.flow.noted import NotedOfRun
 from data_engine.flow.object_names import taken_changed, taken_later
 from data_engine.flow.rules import CheckResult
 from data_engine.flow.scan import missing_source_fix
@@ -263,6 +264,7 @@ class _Run:
         self.taken_in = taken_in(flow, source, seen) if of.settles and home is not None else {}
         self.rejections: list[CheckResult] = []
         self.given: GivenInputs | None = None
+        self.noted = NotedOfRun()
         self.quarantine = None
         if of.quarantine is not None:
             self.quarantine = Quarantine(of.quarantine, self.name, source, run_id)
@@ -378,7 +380,7 @@ class _Run:
 
     def _take_steps(self) -> None:
         recording, sink, guard, frames = self.recording, self.sink, self.guard, self.frames
-        check = None if guard is None else self._refuse_overwriting
+        check, noted = None if guard is None else self._refuse_overwriting, self.noted
         if not self.of.hears_steps:
             for _ in run_steps(self.flow, self.context, control=self.control, check=check, is_told=False):
                 pass
@@ -394,6 +396,7 @@ class _Run:
                     event = self._with_outputs(event, guard)
                 if recording is not None:
                     recording.take(event, self.context.current)
+                event = noted.take(event, self.context)
                 if frames is not None:
                     frames.take(event.step_index, self.context.current, is_good=event.status == "success")
             sink(event)
@@ -443,7 +446,8 @@ class _Run:
                 home.databases,
                 *([] if mirror is None else [mirror.final_root, mirror.places.root(mirror.final_root)]),
             ]
-            failed = FailedStep(self.run_id, self.name, index, step, error, given, self.params, tuple(written))
+            noted = self.noted.values
+            failed = FailedStep(self.run_id, self.name, index, step, error, given, self.params, tuple(written), noted)
             inputs = failed.inputs(settings.size_bytes)
             why = why_no_room(home.local.replays_dir, inputs)
             if why is None:

@@ -37,7 +37,8 @@ class FlowContext(Displayable):
 
     `current` is the previous step's result (None before the first step), `objects` what `save_as` named, `source` and
     `mirror` the path tables (None where the flow has none), `metadata` the run's facts: `started_at_utc`, `run_id`, `step_outputs`
-    and of a file its `file_hash`. `params` is what the run was given (an instance of the class of `Flow.params`), `config` and
+    and of a file its `file_hash`. What a step puts there under another key is kept with the run (`Run.metadata`, `log`), 64 KiB of JSON at
+    most; frames and objects by type and shape. `params` is what the run was given (an instance of the class of `Flow.params`), `config` and
     `database()` are the workspace's files, `debug` is a place to keep frames to look at (None without a workspace). `scheduled_for`
     is the aware time of the slot that a scheduled run is for, also when it catches up or is a backfill's; else None. `error` is
     the failure of this source after `run_once(on_error="continue")`; `warnings` counts those of its log, once the run has ended.

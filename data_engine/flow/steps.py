@@ -16,6 +16,7 @@ from data_engine.flow.control import ItemFailed, StepControl, ends_run
 from data_engine.flow.flow import Flow
 from data_engine.flow.hints import StepFailure, fix_for, plain_text
 from data_engine.flow.locations import IN_PLACE
+from data_engine.flow.noted import seeded_of
 from data_engine.flow.report import Report
 from data_engine.flow.spec import StepSpec
 from data_engine.formatting import beginning
@@ -65,6 +66,7 @@ def run_steps(
     may_work, run_id = control.may_work, control.run_id
     clock = time.perf_counter
     rows_in = rows_out = None
+    check_metadata = seeded_of(context)
     index = -1
     for step in flow.steps[:stop]:
         index += 1
@@ -88,6 +90,7 @@ def run_steps(
             context.log(used_up, level="WARNING")
         try:
             result = step.fn(context)
+            check_metadata()
         except BaseException as error:
             elapsed_s = clock() - started_s
             savers = {**earlier.saved, **{saver.save_as: saver.label for saver in flow.steps[:index] if saver.save_as}}
@@ -106,6 +109,7 @@ def run_steps(
         outputs = () if written is None else outputs_of(written)
         if outputs:
             note_outputs(context, label, written)
+            check_metadata = seeded_of(context)
             if context.places is not IN_PLACE:
                 outputs = tuple(str(context.places.final(Path(path))) for path in outputs)
         if is_told:

@@ -296,7 +296,7 @@ _NAMES: dict[Callable[[Any], bool], str] = {
     _is_count: "round total ended failed again step_index line_no abandoned_in_a_row",
     _is_text: "step error_type cell group_name step_label level message error_text last_error_text cause cause_kind cause_data"
     " trigger_detail run_by decided_by machine note git_commit asked_by file_owner answer mirror watches edited",
-    _is_object: "asked detail params",
+    _is_object: "asked detail params metadata",
     _is_list: "cells helpers config run_ids distributions",
     _is_path: "source_path output_path reference_path",
     _is_word: "trigger_kind environment python schema reads",

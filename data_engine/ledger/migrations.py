@@ -386,7 +386,20 @@ CREATE INDEX runs_with_reports ON runs (flow_name, finished_at_utc) WHERE report
 ALTER TABLE outbox ADD COLUMN attachment TEXT;
 """
 
-MIGRATIONS: Mapping[int, str] = {4: _FIRST, 16: _NEXT, 17: _THEN, 18: _FRAMES, 19: _OUTDATED, 20: _REPORTS}
+_METADATA = """
+-- What the author of a flow noted of a run
+ALTER TABLE runs ADD COLUMN metadata TEXT;
+"""
+
+MIGRATIONS: Mapping[int, str] = {
+    4: _FIRST,
+    16: _NEXT,
+    17: _THEN,
+    18: _FRAMES,
+    19: _OUTDATED,
+    20: _REPORTS,
+    21: _METADATA,
+}
 """The script that leads to each version, ascending: from no file to the first, from each to the following; `PRAGMA user_version` says
 where a file is."""
 

@@ -47,12 +47,14 @@ RUN_COLUMNS = (
     "run_id, flow_name, group_name, source_path, status, started_at_utc, finished_at_utc, elapsed_s, error_text, cause,"
     " cause_kind, cause_data, trigger_kind, trigger_detail, run_by, params, deployment_id, git_commit, git_dirty, python,"
     " environment, inputs, outputs, peak_memory_bytes, cpu_s, scheduled_for, checks, rejected,"
-    " edited, drift, reports, (SELECT frames FROM frame_schemas WHERE digest = schema)"
+    " edited, drift, reports, metadata, (SELECT frames FROM frame_schemas WHERE digest = schema)"
 )
 """In the order of `Run`'s fields; its `why` in three columns, its `trigger` in two, its files and frames as JSON."""
 
-SHORT_RUN_COLUMNS = RUN_COLUMNS.replace(" inputs, outputs,", " NULL, NULL,").rpartition(", ")[0] + ", NULL"
-"""The same without its files and frames, for those who ask often."""
+SHORT_RUN_COLUMNS = (
+    RUN_COLUMNS.replace(" inputs, outputs,", " NULL, NULL,").rpartition(", metadata, ")[0] + ", NULL, NULL"
+)
+"""The same without its files, metadata and frames, for those who ask often."""
 
 STEP_COLUMNS = (
     "run_id, step_index, step_label, status, started_at_utc, finished_at_utc, elapsed_s, error_text, output_path,"
@@ -187,7 +189,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
     """The record of a row of `RUN_COLUMNS`."""
     run_id, flow, group, source, status, began, ended, elapsed_s, error, cause, kind, data, *rest = row
     trigger, detail, by, params, deployment_id, commit, is_dirty, python, environment, *rest = rest
-    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, drift, reports, frames = rest
+    read, wrote, peak, cpu_s, scheduled_for, checks, rejected, edited, drift, reports, metadata, frames = rest
     (inputs, more_inputs), (outputs, more_outputs) = files_of(read), files_of(wrote)
     why = cause_from(kind, data, cause)
     is_future = began > future_utc(time.time())
@@ -225,6 +227,7 @@ def run_of(row: tuple[Any, ...]) -> Run:
         by_name((frame.name, frame.columns) for frame in frames_of(frames)),
         drift_of(drift),
         tuple(RunReport(*page) for page in json.loads(reports or "[]")),
+        json_object(metadata) or {},
     )
 
 

@@ -102,7 +102,7 @@ TABLES = {
         "run_id flow_name group_name source_path? source_root? source_key? status started_at_utc finished_at_utc?"
         " elapsed_s? error_text? cause? started_seen? cause_kind? cause_data? trigger_kind? trigger_detail? run_by? params?"
         " deployment_id? git_commit? git_dirty? python? environment? inputs? outputs? peak_memory_bytes? cpu_s?"
-        " scheduled_for? publication? checks? rejected? edited? feed? schema? drift? accepted? reads? reports?",
+        " scheduled_for? publication? checks? rejected? edited? feed? schema? drift? accepted? reads? reports? metadata?",
     ),
     "step_runs": _table(
         "run_id step_index",

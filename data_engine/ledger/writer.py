@@ -87,6 +87,8 @@ WHERE run_id = ? AND status = 'started'
 
 _PUT_PUBLICATION = "UPDATE runs SET publication = ?, rev = ? WHERE run_id = ? AND status = 'started'"
 
+_PUT_METADATA = "UPDATE runs SET metadata = ?, rev = ? WHERE run_id = ?"
+
 _END_STEPS = """
 UPDATE step_runs SET status = ?, finished_at_utc = ?, rev = ? WHERE run_id = ? AND status = 'started'
 """
@@ -150,6 +152,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
         UnicodeEncodeError: a text cannot be UTF-8; see `rows.storable`.
     """
     steps: dict[tuple[str, int], _Step] = {}
+    noted: dict[str, str] = {}
     lines: list[LogLine] = []
     events = tuple(events)
     ends = _ends_of_whole_runs(events)
@@ -163,6 +166,8 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
             key = event.run_id, event.step_index
             open_steps[event.run_id].discard(event.step_index)
             steps[key] = _ended(event, steps.get(key))
+            if event.metadata is not None:
+                noted[event.run_id] = event.metadata
             if event.outputs:
                 connection.executemany(_PUT_OUTPUT, [(path, rev, event.run_id, path) for path in event.outputs])
         elif isinstance(event, LogLine):
@@ -170,7 +175,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
         elif isinstance(event, PublishStarted):
             connection.execute(_PUT_PUBLICATION, (publication_as_text(event), rev, event.run_id))
         elif isinstance(event, (RunStarted, RunFinished)):
-            _write_steps(connection, steps, whole, rev)
+            _write_steps(connection, steps, noted, whole, rev)
             if isinstance(event, RunStarted):
                 end = ends.get(event.run_id)
                 if end is None:
@@ -182,7 +187,7 @@ def write_events(connection: sqlite3.Connection, events: Iterable[Event], *, run
                 _end_parts(connection, event, rev, has_open_steps=bool(open_steps.get(event.run_id)))
             else:
                 end_run(connection, event, rev)
-    _write_steps(connection, steps, whole, rev)
+    _write_steps(connection, steps, noted, whole, rev)
     if lines:
         _write_lines(connection, lines, rev)
 
@@ -308,9 +313,13 @@ def _ended(event: StepFinished, begun: _Step | None) -> _Step:
 
 
 def _write_steps(
-    connection: sqlite3.Connection, steps: dict[tuple[str, int], _Step], whole: Mapping[str, str], rev: int
+    connection: sqlite3.Connection,
+    steps: dict[tuple[str, int], _Step],
+    noted: dict[str, str],
+    whole: Mapping[str, str],
+    rev: int,
 ) -> None:
-    """Write what has happened of steps, but for those of runs that have ended or never began: nobody would ever close these rows.
+    """Write what has happened of steps, with the metadata that they have `noted`, but for those of runs that have ended or never began: nobody would ever close these rows.
     `whole` are the runs that were written with their end, and their flows."""
     flows: dict[str, str | None] = {**whole}
     rows: list[tuple[Any, ...]] = []
@@ -321,7 +330,11 @@ def _write_steps(
             rows.append((run_id, index, flow, *step[:9], rev, step[9]))
     if rows:
         connection.executemany(_PUT_STEP, rows)
+    if noted:
+        texts = [(text, rev, run_id) for run_id, text in noted.items() if flows.get(run_id) is not None]
+        connection.executemany(_PUT_METADATA, texts)
     steps.clear()
+    noted.clear()
 
 
 def _began(event: RunStarted, runner_id: str | None) -> tuple[Any, ...]:

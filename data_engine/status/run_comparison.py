@@ -1,4 +1,4 @@
-"""Compare two runs, the most important first (code, parameters, inputs, environment, columns, rows, durations), and show how rows and
+"""Compare two runs, the most important first (code, parameters, metadata, inputs, environment, columns, rows, durations), and show how rows and
 durations of a flow developed over its runs."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from data_engine.display_hook import Displayable
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.engine.params import value_text
 from data_engine.errors import FlowValidationError
-from data_engine.formatting import duration_text
+from data_engine.formatting import beginning, duration_text
 from data_engine.ledger import deployments as ledger_rows
 from data_engine.ledger.ledger import Ledger
 from data_engine.model import Deployment, FrameChange, Run, RunFile, StepRun
@@ -23,6 +23,9 @@ from data_engine.record import Record, frozen
 from data_engine.status.runs import by_label
 
 _MOST = 50
+_LONGEST = 200
+_KINDS = ("params", "metadata", "inputs", "environment", "schemas", "rows", "durations")
+"""The kinds of differences beside code, the most telling first."""
 _SLOWER, _LEAST_S = 1.2, 0.05
 _NOTHING_READ = (
     "no file that they read was seen: what a step reads by a pattern (*.parquet) or from a database may differ"
@@ -60,6 +63,7 @@ class Comparison(Displayable, Record):
     flow: str
     code: tuple[CodeChange, ...] = field(default=(), metadata={"of": CodeChange.read})
     params: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
+    metadata: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     inputs: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     environment: tuple[Change, ...] = field(default=(), metadata={"of": Change.read})
     schemas: tuple[FrameChange, ...] = field(default=(), metadata={"of": FrameChange.read})
@@ -70,7 +74,7 @@ class Comparison(Displayable, Record):
     @property
     def is_equal(self) -> bool:
         """Whether nothing differs but how long it took."""
-        return not (self.code or self.params or self.inputs or self.environment or self.schemas or self.rows)
+        return not any(getattr(self, kind) for kind in (*_KINDS[:-1], "code"))
 
     def lines(self) -> list[tuple[str, str]]:
         """Each difference in words, after its kind.
@@ -84,7 +88,7 @@ class Comparison(Displayable, Record):
     def _lines(self) -> Iterator[tuple[str, str]]:
         for cell in self.code:
             yield "code", "\n".join([cell.name, *(f"    {line}" for line in cell.lines)])
-        for kind in ("params", "inputs", "environment", "schemas", "rows", "durations"):
+        for kind in _KINDS:
             for change in getattr(self, kind):
                 if isinstance(change, FrameChange):
                     yield "columns", change.text
@@ -116,6 +120,7 @@ def compare(home: LocalWorkspace, a: Run, b: Run) -> Comparison:
         b.flow,
         code,
         changes(a.params or {}, b.params or {}),
+        changes(a.metadata, b.metadata),
         _inputs(a, b),
         _environment(a, b, ledger.environment(a.environment or ""), ledger.environment(b.environment or "")),
         frame_changes(a.schemas, b.schemas)[:_MOST],
@@ -227,7 +232,11 @@ def _is_telling(before: float | None, after: float | None) -> bool:
 def _words(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value_text(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else beginning(value_text(value), _LONGEST)
+    )
 
 
 def _seconds(value: float | None) -> str:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from data_engine.engine.local_workspace import LocalWorkspace
 from data_engine.errors import FlowValidationError
 from data_engine.files import file_exists
-from data_engine.formatting import by_name, cli_line, duration_text, first_few, local_time, path_in, plural, zoned_text
+from data_engine.formatting import (
+    beginning,
+    by_name,
+    cli_line,
+    duration_text,
+    first_few,
+    local_time,
+    path_in,
+    plural,
+    zoned_text,
+)
 from data_engine.ledger.feed_schemas import accept_feeds
 from data_engine.ledger.ledger import Ledger, RunsWanted
 from data_engine.ledger.logs import warned_text
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
     from data_engine.status.record import WorkspaceStatus
 
 _FEW = 5
+_MOST_NOTED = 20
+_LONGEST_NOTED = 200
 _TRIGGERS = {
     "slot": "by its schedule",
     "file": "by a file",
@@ -67,6 +79,7 @@ def facts_of(run: Run, tz: str | None = None) -> list[tuple[str, str]]:
         ("Started", _started_text(run, tz)),
         ("Asked by" if run.trigger is not None and run.trigger.kind in _ASKED else "Run as", run.by or ""),
         ("Params", params_text(run)),
+        ("Noted", metadata_text(run)),
         ("Code", ", ".join(filter(None, code))),
         ("With", environment),
         ("Read", files_text([file for file in run.inputs if not file.tables], run.more_inputs)),
@@ -133,6 +146,21 @@ def params_text(run: Run) -> str:
     from data_engine.engine.params import value_text
 
     return ", ".join(f"{name}={value_text(value)}" for name, value in run.params.items())
+
+
+def metadata_text(run: Run) -> str:
+    """What its steps have put into `context.metadata`, each value in a few words; "" for nothing.
+
+    Example:
+        >>> metadata_text(Run("3f", "claims", "G", None, "success", "t0", metadata={"batch_no": 7, "files": ["a", "b"]}))
+        'batch_no=7, files=["a", "b"]'
+    """
+    if not run.metadata:
+        return ""
+    from data_engine.engine.params import value_text
+
+    words = [f"{name}={beginning(value_text(value), _LONGEST_NOTED)}" for name, value in run.metadata.items()]
+    return first_few(words, _MOST_NOTED)
 
 
 def edited_text(run: Run) -> str:

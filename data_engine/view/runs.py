@@ -260,7 +260,7 @@ def compare(
     run_a: RunId,
     run_b: Annotated[str, Subject("RUN", "The run to compare it with.", "run")],
 ) -> Answer:
-    """What differs between two runs, the most important first: code, params, inputs, environment, columns, rows, durations."""
+    """What differs between two runs, the most important first: code, params, metadata, inputs, environment, columns, rows, durations."""
     ws = place.workspace
     ws.home.ledger().recover()
     comparison = ws.compare(run_a, run_b)

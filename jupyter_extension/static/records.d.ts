@@ -49,9 +49,10 @@ export interface Run {
   checks: RunCheck[];
   rejected: number | null;
   edited?: string | null;
-  schemas?: Record<string, [string, string][]>;
+  schemas: Record<string, [string, string][]>;
   drift?: FrameChange[];
   reports?: RunReport[];
+  metadata: Record<string, any>;
   warnings?: number | null;
   tz?: string | null;
 }

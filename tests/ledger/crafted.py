@@ -33,6 +33,7 @@ ABOUT = (
         '{"sources .csv":10}',
         *("0c25ce2754dc3761", '[["raw",["day"],[],[["a","Int64","String"]],"a.csv"]]', 1, "0c25ce2754dc3761"),
         f'[["/out/a.html","{"ab" * 32}","Delays"]]',
+        '{"batch_no":7}',
     ),
 )
 """How a run began and what it took."""
@@ -113,7 +114,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 
 STARTED = (
     *(*GOOD["runs"][:6], "started", T0, None, None, None, None, '[["../in","a.csv",1,2,null]]', None, None),
-    *(*ABOUT[:9], *(None,) * 15, 1, 5),
+    *(*ABOUT[:9], *(None,) * 16, 1, 5),
 )
 
 

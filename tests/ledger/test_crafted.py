@@ -90,6 +90,7 @@ ODD: list[tuple[str, str, Any]] = [
     *(("runs", "cpu_s", value) for value in (-1.0, float("nan"))),
     *(("runs", "feed", text) for text in ("", "[]", "[1]", '{"a":-1}', '{"a":true}', '{"a":null}')),
     *(("runs", "reports", text) for text in ("", "{}", "[1]", '[["/a.html","ab","x"]]', f'[["a\\u0000.html","{"ab" * 32}","x"]]', f'[["/a.html","{"ab" * 32}",1]]')),
+    *(("runs", "metadata", text) for text in ("", "[]", "7", '{"a"', "[" * 100_000)),
     *(("runs", "checks", text) for text in ("", "{}", "[1]", '[["a","b",1,2]]', '[["a","b",1,2,-1]]', '[["a","b",1,2,true]]', "[" * 100_000)),
     ("runs", "peak_memory_bytes", -1),
     ("runs", "reads", "../x"),

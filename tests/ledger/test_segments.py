@@ -18,7 +18,7 @@ from tests.support import examples
 
 GOLDEN = Path(__file__).with_name("golden_segments")
 
-UNKNOWN = (None,) * 24
+UNKNOWN = (None,) * 25
 """What segments of before do not say of how a run began and what it took."""
 
 NOBODY = (None,) * 4
