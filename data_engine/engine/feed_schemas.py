@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +24,15 @@ from data_engine.flow.flow import Flow
 from data_engine.flow.spec import Map, StepSpec
 from data_engine.formatting import beginning
 from data_engine.ledger.feed_schemas import KnownFrames, is_known, known_frames
+from data_engine.ledger.rows import LONGEST_FRAMES, frames_as_text
 from data_engine.model import FeedSchema, Frame, FrameChange
 from data_engine.planning.drift import drift
 
 MOST_COLUMNS = 5_000
-"""A wider frame is not recorded, nor what comes after so many columns of a run in all."""
+"""A wider frame is not recorded, nor what comes after so many columns of a run in all; one that a check demands as before always is."""
+
+_MOST_KINDS = 50
+"""So many different frames of a batch are recorded; of one that a check demands as before all."""
 
 _LONGEST_TYPE = 200
 
@@ -46,6 +51,8 @@ class PassFrames:
         self.flow, self.home = flow, home
         self.given: dict[int, _Place] = {}
         self.passed: dict[int, _Place] = {}
+        self.judged: set[_Place] = set()
+        """The frames that a check demands as before."""
         saved: dict[str, int] = {}
         for index, step in enumerate(flow.steps):
             before = flow.steps[index - 1].save_as if index else None
@@ -54,6 +61,8 @@ class PassFrames:
                 self.given[index] = _Place(
                     name or step.label, index if step.use in (None, "current") else saved.get(name or "", index)
                 )
+                if step.fn.as_before:
+                    self.judged.add(self.given[index])
             if step.save_as is not None or isinstance(step.fn, Map):
                 self.passed[index] = _Place(step.save_as or step.label, index + 1)
             if step.save_as is not None:
@@ -63,7 +72,7 @@ class PassFrames:
     @property
     def are_judged(self) -> bool:
         """Whether a check demands columns as before."""
-        return any(isinstance(step.fn, Check) and step.fn.as_before for step in self.flow.steps)
+        return bool(self.judged)
 
     def code(self, steps: int, deployment_id: str | None) -> str | None:
         """The digest of the code of the first `steps` steps and all that it reaches, but for libraries, data and times; None where it
@@ -142,7 +151,7 @@ class RunFrames:
     def __init__(self, of: PassFrames, deployment_id: str | None) -> None:
         self._of, self._deployment_id = of, deployment_id
         self._flow, self._seen = of.flow.name or "", of.seen
-        self._frames: dict[str, tuple[Frame, ...]] = {}
+        self._frames: dict[_Place, tuple[Frame, ...]] = {}
         self._count = 0
 
     def take(self, index: int, value: object, *, is_good: bool) -> None:
@@ -151,29 +160,38 @@ class RunFrames:
             return
         places = (self._of.given.get(index), self._of.passed.get(index) if is_good else None)
         for place in places:
-            if place is not None and place.name not in self._frames and (frames := self._frames_of(place, value)):
-                self._frames[place.name] = frames
+            if place is not None and place not in self._frames and (frames := self._frames_of(place, value)):
+                self._frames[place] = frames
+                self._count += 0 if place in self._of.judged else sum(len(frame.columns) for frame in frames)
 
     def judge(self, check: str, value: object) -> tuple[FrameChange, ...]:
         """How the frame that the check of this label is given differs from those of every good run; none where there was no run.
 
         Raises:
-            FlowValidationError: the run is on a node of a cluster, where nobody knows the runs before.
+            FlowValidationError: that cannot be told: the run is on a node of a cluster, where nobody knows the runs before, the frame has too
+                many columns, or the code before it cannot be followed.
+            LedgerError: the runs before cannot be read.
         """
         if os.environ.get(ON_NODE):
-            raise FlowValidationError(
-                "a node of a cluster does not know the runs before, so it cannot tell whether columns are as before",
-                where="Flow.check(schema='as_before')",
-                fix='let whole runs stay on the owner: runs = "local" below [executor]; the items of a map may go to the cluster',
+            raise _cannot_judge(check, "a node of a cluster does not know the runs before", _TO_STAY)
+        place = next(place for index, place in self._of.given.items() if self._of.flow.steps[index].label == check)
+        frames = self._frames_of(place, value)
+        if not frames:
+            raise _cannot_judge(check, "the code of the steps before it cannot be followed", _TO_FOLLOW)
+        others = [kept for other, kept in self._frames.items() if other in self._of.judged and other != place]
+        if len(frames_as_text([*frames, *chain.from_iterable(others)])) > LONGEST_FRAMES // 2:
+            count = sum(len(frame.columns) for frame in frames)
+            raise _cannot_judge(
+                check, f"a run can keep the names and types of fewer than its {count:,} columns", _TO_BE_FEWER
             )
-        places = (place for index, place in self._of.given.items() if self._of.flow.steps[index].label == check)
-        place = next(places, None)
-        return () if place is None else drift(self._frames_of(place, value), self._known())
+        return drift(frames, self._known())
 
     def changes(self) -> tuple[FrameChange, ...]:
         """How the frames of this run, as far as there are any, differ from those of every good run."""
         frames = self._all
-        return drift(frames, self._known()) if frames else ()
+        with suppress(LedgerError):  # the run fails anyway, and says why
+            return drift(frames, self._known()) if frames else ()
+        return ()
 
     def schema(self, *, finds_drift: bool) -> FeedSchema | None:
         """The columns of all frames of the run, with how they differ from those of every good run; None without a frame."""
@@ -199,29 +217,51 @@ class RunFrames:
 
     def _known(self) -> list[KnownFrames]:
         home = self._of.home
-        with suppress(LedgerError), not_logged():
+        with not_logged():
             return known_frames(home.ledger(), self._flow) if home.has_ledger else []
-        return []
 
     def _frames_of(self, place: _Place, value: object) -> tuple[Frame, ...]:
         found = columns_of(value)
         if not found or (code := self._of.code(place.steps_before, self._deployment_id)) is None:
             return ()
-        return tuple(self._kept(place.name, number, code, columns) for number, columns in self._narrow(found))
-
-    def _narrow(self, found: tuple[Columns, ...]) -> Iterator[tuple[int, Columns]]:
-        for number, columns in enumerate(found):
-            self._count += len(columns[0])
-            if self._count <= MOST_COLUMNS:
-                yield number, columns
+        most = None if place in self._of.judged else MOST_COLUMNS - self._count
+        return tuple(self._kept(place.name, number, code, columns) for number, columns in _narrow(found, most))
 
     def _kept(self, name: str, number: int, code: str, columns: Columns) -> Frame:
         """The frame that the last run had, where it is the same: texts are made of types only when they are other ones."""
         names, types = columns
         last = self._seen.last.get((name, number))
         if last is None or last[1].code != code or last[0] != (names, types):
-            pairs = (
-                (str(column), beginning(str(kind), _LONGEST_TYPE)) for column, kind in zip(names, types, strict=True)
-            )
+            pairs = ((str(column), _type_text(kind)) for column, kind in zip(names, types, strict=True))
             last = self._seen.last[name, number] = (names, types), Frame(name, code, tuple(pairs))
         return last[1]
+
+
+def _narrow(found: Sequence[Columns], most: int | None) -> Iterator[tuple[int, Columns]]:
+    """The frames, numbered, as long as they have at most so many columns in all."""
+    count = 0
+    for number, columns in enumerate(found):
+        count += len(columns[0])
+        if most is None or (number < _MOST_KINDS and count <= most):
+            yield number, columns
+
+
+def _type_text(kind: object) -> str:
+    """The type as a text; a long one with the digest of the whole."""
+    text = str(kind)
+    if len(text) <= _LONGEST_TYPE:
+        return text
+    return f"{beginning(text, _LONGEST_TYPE)} {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+_TO_STAY = 'let whole runs stay on the owner: runs = "local" below [executor]; the items of a map may go to the cluster'
+_TO_FOLLOW = "let the steps before it read no value of the notebook that raises when it is read"
+_TO_BE_FEWER = "let the step before keep the columns that count, or leave out schema="
+
+
+def _cannot_judge(check: str, why: str, fix: str) -> FlowValidationError:
+    return FlowValidationError(
+        f"check {check!r} cannot tell whether columns are as before: {why}",
+        where="Flow.check(schema='as_before')",
+        fix=fix,
+    )

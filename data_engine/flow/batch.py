@@ -266,7 +266,7 @@ def columns_of(value: object) -> tuple[Columns, ...]:
             for names, types in columns_of(item):
                 if all(known != dict(zip(names, types, strict=True)) for known, _ in kinds):
                     kinds.append((dict(zip(names, types, strict=True)), (names, types)))
-        return tuple(columns for _, columns in kinds[:_MOST_KINDS])
+        return tuple(columns for _, columns in kinds)
     reader = _COLUMNS.get(frame_kind(value))
     if reader is not None:
         with suppress(Exception):  # a lazy frame that cannot be resolved; its step will fail
@@ -274,7 +274,6 @@ def columns_of(value: object) -> tuple[Columns, ...]:
     return ()
 
 
-_MOST_KINDS = 50
 _COLUMNS: dict[str, Callable[[Any], Columns]] = {
     "polars.DataFrame": lambda frame: (frame.columns, frame.dtypes),
     "polars.LazyFrame": lambda lazy: ((schema := lazy.collect_schema()).names(), schema.dtypes()),

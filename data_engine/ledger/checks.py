@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from data_engine.argument_checks import is_unicode
-from data_engine.ledger.rows import drift_of, frames_of, restored
+from data_engine.ledger.rows import LONGEST_FRAMES, drift_of, frames_of, restored
 from data_engine.ledger.segments import TABLES
 from data_engine.model import RUN_STATUSES
 
@@ -310,8 +310,8 @@ _NAMES: dict[Callable[[Any], bool], str] = {
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: check for check, names in _NAMES.items() for name in names.split()},
     "checks": _is_rule_counts,
-    "frames": lambda value: _is_text(value) and bool(frames_of(value)),
-    "drift": lambda value: _is_text(value) and bool(drift_of(value)),
+    "frames": lambda value: len(value) <= LONGEST_FRAMES and bool(frames_of(value)),
+    "drift": lambda value: len(value) <= LONGEST_FRAMES and bool(drift_of(value)),
     "publication": _is_publication,
     "files": _is_references,
     "reports": _is_reports,

@@ -231,6 +231,10 @@ def run_of(row: tuple[Any, ...]) -> Run:
     )
 
 
+LONGEST_FRAMES = 5_000_000
+"""The most characters of the frames of a run, so of some 150,000 columns: a longer text is not taken from another workstation."""
+
+
 def frames_as_text(frames: Sequence[Frame]) -> str:
     """The frames of a run for a column.
 

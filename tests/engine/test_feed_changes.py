@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow.csv
 import pytest
 
-from data_engine import Flow, FlowExecutionError, Workspace
+from data_engine import Batch, Flow, FlowExecutionError, Workspace
 from data_engine.engine.feed_schemas import MOST_COLUMNS
+from data_engine.errors import LedgerError
 from data_engine.flow.context import FlowContext
 from data_engine.ledger.feed_schemas import accept_feeds, drifting_runs
 from data_engine.ledger.rows import RUN_COLUMNS
@@ -420,6 +421,88 @@ def test_a_node_of_a_cluster_does_not_let_columns_pass_that_it_cannot_judge(
     feed(root, FEED)
 
     with pytest.raises(FlowExecutionError, match="does not know the runs before"):
+        flow_of(root).check(schema="as_before").run_once()
+
+
+def wide(count: int, last: str) -> pl.DataFrame:
+    return pl.DataFrame({f"c{number}": [1] for number in range(count - 1)} | {last: [1]})
+
+
+@pytest.mark.parametrize("count", [2_500, 2_501, MOST_COLUMNS + 1, 20_000])
+def test_all_columns_of_a_wide_frame_are_as_before(root: Path, count: int) -> None:
+    """The last one counts, and those of other frames do not make it one too many."""
+    last = "total"
+    flow = Flow(group="G", name="wide", _workspace_root=root)
+    flow = flow.step(lambda context: wide(MOST_COLUMNS, "c"), save_as="other_df")
+    flow = flow.step(lambda context: wide(count, (root / "last").read_text()), save_as="raw_df").check(
+        schema="as_before"
+    )
+    (root / "last").write_text(last)
+    flow.run_once()
+    (root / "last").write_text("sum")
+
+    with pytest.raises(FlowExecutionError, match="raw_df: `total` is gone, `sum` is new"):
+        flow.run_once()
+
+    accept_feeds(Workspace(root).home.ledger(), "wide")
+    flow.run_once()
+
+
+def test_all_frames_of_a_batch_are_as_before(root: Path) -> None:
+    """Of a batch of many kinds of frames the last counts, too."""
+    names = [f"c{number}" for number in range(70)]
+    flow = Flow(group="G", name="batch", _workspace_root=root)
+    flow = flow.step(lambda context: Batch(tuple(pl.DataFrame({name: [1]}) for name in names))).check(
+        schema="as_before"
+    )
+    flow.run_once()
+    names[-1] = "other"
+
+    with pytest.raises(FlowExecutionError, match="`other` is new"):
+        flow.run_once()
+
+
+def test_the_end_of_a_long_type_is_as_before(root: Path) -> None:
+    fields = [f"field_{number}" for number in range(60)]
+    flow = Flow(group="G", name="struct", _workspace_root=root)
+    flow = flow.step(lambda context: pl.DataFrame({"row": [dict.fromkeys(fields, 1)]})).check(schema="as_before")
+    flow.run_once()
+    fields[-1] = "other"
+
+    with pytest.raises(FlowExecutionError, match="`row` was Struct"):
+        flow.run_once()
+
+
+def test_columns_as_before_of_a_name_that_two_steps_save(root: Path) -> None:
+    """The frame that the check is given counts, not the first of its name."""
+    added = ["one"]
+    flow = flow_of(root).step(lambda context: context.current.with_columns(pl.lit(1).alias(added[0])), save_as="raw_df")
+    flow = flow.check(schema="as_before")
+    feed(root, FEED)
+    flow.run_once()
+    added[0] = "two"
+
+    with pytest.raises(FlowExecutionError, match="`one` is gone, `two` is new"):
+        flow.run_once()
+
+
+def test_more_columns_than_a_run_can_keep_fail_a_check_of_them(root: Path) -> None:
+    """From the first run on: the next one could not tell."""
+    frame = wide(200_000, "total")
+    flow = Flow(group="G", name="wide", _workspace_root=root).step(lambda context: frame).check(schema="as_before")
+
+    with pytest.raises(FlowExecutionError, match="fewer than its 200,000 columns"):
+        flow.run_once()
+
+
+def test_a_history_that_cannot_be_read_fails_a_check_of_columns(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise LedgerError("the history is locked", where="ledger", fix="wait")
+
+    monkeypatch.setattr("data_engine.engine.feed_schemas.known_frames", broken)
+    feed(root, FEED)
+
+    with pytest.raises(FlowExecutionError, match="the history is locked"):
         flow_of(root).check(schema="as_before").run_once()
 
 
