@@ -370,7 +370,7 @@ class Alerter(Alerts):
             troubles,
             over,
             alerted.recipients,
-            failures=self._failures(flow, records.values(), now_s),
+            failures=self._failures(alerted.flow, records.values(), now_s),
             now_s=now_s,
             zone=None if timezone is None else zone_of(timezone),
         )
@@ -422,17 +422,20 @@ class Alerter(Alerts):
             return False
         return await self._finder.is_good(alerted.flow, min(trouble.since_utc for trouble in bad))
 
-    def _failures(self, flow: str, records: Iterable[TroubleRecord], now_s: float) -> int:
-        """How many runs have failed until the end of a digest, when that has come, besides those in its first message."""
+    def _failures(self, flow: Flow, records: Iterable[TroubleRecord], now_s: float) -> int:
+        """How many files or slots that nobody was told of have failed until the end of a digest, when that has come."""
+        records = list(records)
         opener = next((row for row in records if row.digest_until_utc is not None), None)
         until_utc = None if opener is None else opener.digest_until_utc
         if opener is None or opener.told_at_utc is None or until_utc is None or until_utc > utc_text(now_s):
             return 0
-        if opener.key.kind not in OF_FAILURES:
-            return failures_between(self._ledger, flow, opener.told_at_utc, until_utc)
-        failures = [row for row in records if row.message_id == opener.message_id and row.key.kind in OF_FAILURES]
-        first_utc = min(row.since_utc for row in failures)  # many may have failed by when it was told
-        return max(0, failures_between(self._ledger, flow, first_utc, until_utc) - (len(failures) - 1))
+        message = opener.message_id if opener.key.kind in OF_FAILURES else None  # the digest tells of the first then
+        told_of = [row for row in records if row.message_id == message and (message or not row.is_closed)]
+        failures = [row for row in told_of if row.key.kind in OF_FAILURES]
+        first_utc = min((row.since_utc for row in failures), default=opener.told_at_utc)  # many may have failed by then
+        told = [str(row.detail["run_id"]) for row in failures if row.detail.get("run_id")]
+        of_files = isinstance(flow.trigger, Poll)
+        return failures_between(self._ledger, flow.name or "", first_utc, until_utc, told=told, of_files=of_files)
 
     def _keep(self, decided: Mapping[str, AlertDecision]) -> None:
         """Store what was decided, and its messages, in one commit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -89,15 +89,28 @@ def is_good_since(ledger: Ledger, flow: str, since_utc: str, *, counts: Counts) 
     return bool(last) and set(last.values()) == {"success"}
 
 
-def failures_between(ledger: Ledger, flow: str, since_utc: str, until_utc: str) -> int:
-    """How many runs of the flow ended badly after `since_utc` and until `until_utc`."""
+def failures_between(
+    ledger: Ledger, flow: str, since_utc: str, until_utc: str, *, told: Collection[str] = (), of_files: bool = False
+) -> int:
+    """How many files or slots of the flow failed from `since_utc` until `until_utc`, besides those of the runs `told`: what is tried
+    again is counted once. A run without either is counted by itself, or where the flow is `of_files` as all of them.
+    """
     day_before = utc_text(datetime.fromisoformat(since_utc).timestamp() - _DAY_S)
     ((count,),) = ledger.rows(
-        "SELECT count(*) FROM runs WHERE flow_name = ? AND started_at_utc >= ? AND finished_at_utc > ? AND finished_at_utc <= ?"
-        " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))",
-        *(flow, day_before, since_utc, until_utc),
+        f"SELECT count(DISTINCT {_TRIED}) FROM runs WHERE flow_name = ?1 AND started_at_utc >= ?2"
+        " AND finished_at_utc >= ?3 AND finished_at_utc <= ?4"
+        " AND (status = 'failed' OR (status = 'killed' AND cause_kind = 'time_limit'))"
+        f" AND {_TRIED} NOT IN (SELECT {_TRIED} FROM runs WHERE run_id IN (SELECT value FROM json_each(?6)))",
+        *(flow, day_before, since_utc, until_utc, of_files, json.dumps([*told])),
     )
     return int(count)
+
+
+_TRIED = (
+    "CASE WHEN source_key IS NOT NULL THEN coalesce(source_root, '') || char(10) || source_key"
+    " WHEN ?5 THEN '' ELSE coalesce(scheduled_for, run_id) END"
+)
+"""The file, the slot or the run that a run is about."""
 
 
 def rejected_by_source(ledger: Ledger, names: Mapping[str, str]) -> dict[tuple[str, str], int]:

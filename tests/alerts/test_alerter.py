@@ -60,7 +60,9 @@ class Scene:
         self.tasks: list[asyncio.Task[Any]] = []
         dispatcher: Any = SimpleNamespace(active={}, why_waiting=lambda flow, others: None, handed_out=list)
         waits = SimpleNamespace(ended_s=lambda flow: None)
-        self.triggers: Any = SimpleNamespace(names=list, why=lambda flow: None, waits=waits)
+        self.triggers: Any = SimpleNamespace(
+            names=list, why=lambda flow: None, waits=waits, feed_shrunk=lambda flow: None
+        )
         self.alerter = Alerter(
             home, dispatcher, self.triggers, around, self._spawn, sender="team on ws-7", clock=lambda: self.now_s
         )
@@ -69,16 +71,22 @@ class Scene:
     def _spawn(self, work: Any) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(work))
 
-    def fails(self, flow: str, run_id: str = "r", detail: str = "ValueError: no") -> None:
+    def fails(self, flow: str, run_id: str = "r", detail: str = "ValueError: no", path: str = "") -> None:
         """A run of the flow ends badly."""
-        self.ends(flow, "failed", run_id, Cause("code_raised", {"step": "One", "detail": detail}))
+        self.ends(flow, "failed", run_id, Cause("code_raised", {"step": "One", "detail": detail}), path=path)
 
     def ends(
-        self, flow: str, status: str, run_id: str = "r", why: Cause | None = None, spent: RunSpent | None = None
+        self,
+        flow: str,
+        status: str,
+        run_id: str = "r",
+        why: Cause | None = None,
+        spent: RunSpent | None = None,
+        path: str = "",
     ) -> None:
-        """A run of the flow ends, and is recorded."""
+        """A run of the flow, of the file at `path` if any, ends, and is recorded."""
         for event in (
-            RunStarted(f"{run_id}-{flow}", flow, "G", None, self.now_s),
+            RunStarted(f"{run_id}-{flow}", flow, "G", None, self.now_s, SourceKey("/in", path) if path else None),
             RunFinished(f"{run_id}-{flow}", status, self.now_s, 1.0, why=why, spent=spent),
         ):
             self.home.ledger().record(event)
@@ -246,7 +254,7 @@ def test_of_many_files_that_fail_at_once_the_digest_counts_all_that_followed_the
     async def scene(made: Scene) -> None:
         for number in range(40):
             made.now_s += 0.0025
-            made.fails("a", f"r{number}")
+            made.fails("a", f"r{number}", path=f"{number}.csv")
         await made.decided()
         made.now_s += 299
         made.alerter.tick()
@@ -281,6 +289,27 @@ def test_what_several_first_messages_told_is_not_counted_again(home: LocalWorksp
     made = play(home, around, scene)
 
     assert made.subjects()[1:] == ["a: 3 more runs failed"]
+
+
+def test_the_first_failure_of_a_flow_that_is_late_is_no_further_one(home: LocalWorkspace) -> None:
+    """The digest tells of it as the failure that it is."""
+
+    async def scene(made: Scene) -> None:
+        made.ends("a", "success")
+        made.now_s += 3601
+        made.alerter.tick()
+        await made.decided()
+        made.now_s += 10
+        made.fails("a", "r2")
+        await made.decided()
+        made.now_s += 300
+        made.alerter.tick()
+        await made.decided()
+
+    made = play(home, Around(Flow("G", "a").expect(every="1h")), scene)
+
+    assert made.kinds() == ["late", "digest"]
+    assert made.subjects()[1] == "a: failed"
 
 
 @pytest.mark.parametrize(("was_off", "told"), [(False, ["missed"]), (True, [])])
