@@ -58,6 +58,9 @@ def test_each_is_listed_with_its_workspace_engine_and_version(workspace: Workspa
     assert (before.engine, after.engine) == (False, True)
     assert time.time() - datetime.fromisoformat(before.since_utc).timestamp() < 300
     workspace.kill()
+    until_s = time.monotonic() + 10
+    while of(pid) is not None and time.monotonic() < until_s:  # the system has still to take the process down
+        time.sleep(0.05)
     assert of(pid) is None
 
 

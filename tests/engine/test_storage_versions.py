@@ -136,7 +136,7 @@ def test_a_database_of_a_newer_duckdb_is_named_in_the_words_of_this_one(ws: Work
     with pytest.raises(FlowExecutionError) as caught:
         database(ws, body)
 
-    assert "mart.duckdb was made by DuckDB 2.0 or newer" in str(caught.value.fix)
+    assert "mart.duckdb was made by a DuckDB newer than 2.0" in str(caught.value.fix)
 
 
 def test_a_database_of_a_newer_duckdb_is_told_with_both_versions(ws: WorkspaceFiles) -> None:
