@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -68,6 +69,20 @@ def beginning(text: str, most: int) -> str:
     """
     text = masked(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+class ShortRepr(reprlib.Repr):
+    """A `reprlib.Repr` that masks secrets in a text before it cuts it.
+
+    Example:
+        >>> short = ShortRepr()
+        >>> short.maxstring = 12
+        >>> short.repr(["a" * 20, 1])
+        "['aaa...aaaa', 1]"
+    """
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(masked(x), level)
 
 
 class TextEnd:

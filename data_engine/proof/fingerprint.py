@@ -7,7 +7,6 @@ the order of sets, the modules that the author's classes are in and the names of
 from __future__ import annotations
 
 import io
-import reprlib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -22,10 +21,9 @@ from data_engine.engine.access.databases import is_frame
 from data_engine.engine.memo.query_texts import QueryTexts
 from data_engine.engine.memo.tracer import Purpose, Tracer, attributes_of
 from data_engine.engine.memo.values import PLAIN
-from data_engine.formatting import beginning
+from data_engine.formatting import ShortRepr, beginning
 from data_engine.proof import data
 from data_engine.record import frozen
-from data_engine.secret import masked
 
 _MOST_OBJECTS = 40_000
 """Of a value that has a name, more than this is not followed: it is told as doubt."""
@@ -244,16 +242,11 @@ def show(value: Any) -> str:
             text = repr(value)
     except Exception:
         text = f"a {kind.__name__}"
-    text = " ".join(masked(text).split())
+    text = " ".join(text.split())
     if " at 0x" in text:
         text = f"a {kind.__name__}"
     return beginning(text, _MOST_SHOWN)
 
 
-class _Short(reprlib.Repr):
-    def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(masked(x), level)
-
-
-_short = _Short()
+_short = ShortRepr()
 _short.maxlevel, _short.maxstring, _short.maxother = 3, 50, 50

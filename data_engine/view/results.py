@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from data_engine.flow.batch import Batch, FileRef, ItemError
 from data_engine.flow.context import FlowContext
-from data_engine.formatting import beginning, plural
+from data_engine.formatting import ShortRepr, beginning, plural
 from data_engine.marks import Mark, mark_of
 from data_engine.secret import masked
 from data_engine.status.sentences import (
@@ -90,10 +89,7 @@ _LIBRARIES = frozenset({"polars", "duckdb", "pyarrow", "pandas", "numpy", "_duck
 """The text of their values is long, or even runs a query: they are described by type and shape."""
 
 
-class _Short(reprlib.Repr):
-    def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(masked(x), level)
-
+class _Short(ShortRepr):
     def repr_instance(self, x: Any, level: int) -> str:
         return _of_object(x)
 

@@ -33,7 +33,6 @@ from data_engine.flow.scan import is_candidate_name
 from data_engine.formatting import beginning
 from data_engine.platforms.files import content_of
 from data_engine.platforms.names import compared, lead_of, real_path, real_path_of_file
-from data_engine.secret import masked
 
 
 class OverwritesSourceError(ChangeRefusedError):
@@ -574,7 +573,7 @@ def database_file(place: object, *, is_uri: bool = False) -> str | None:
 
 
 def _shortened(statement: str) -> str:
-    return beginning(" ".join(masked(statement).split()), _MOST_SHOWN)
+    return beginning(" ".join(statement.split()), _MOST_SHOWN)
 
 
 def _first_files(folder: str) -> Iterator[str]:
