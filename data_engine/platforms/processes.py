@@ -305,9 +305,8 @@ def kill(pid: int) -> None:
 
 def end_line(pid: int, *, is_silent: bool) -> str:
     """The line that a person types to end the process; one that `is_silent` is given no time for its work."""
-    if sys.platform == "win32":
-        return f"taskkill /F /T /PID {pid}"
-    return f"kill {'-9 ' if is_silent else ''}{pid}"
+    end = "kill -9" if is_silent else "kill"
+    return f"taskkill /F /T /PID {pid}" if sys.platform == "win32" else f"{end} {pid}"
 
 
 def end_session(pid: int) -> None:
